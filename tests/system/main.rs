@@ -1,0 +1,7 @@
+//! Whole-system stories: piccolod is started as its owner's machine would and driven from outside.
+
+mod first_boot;
+mod leadership;
+mod misfortune;
+mod relay_comes_late;
+mod road;
