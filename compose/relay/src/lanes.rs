@@ -2,11 +2,14 @@
 //!
 //! The data lane carries data, `connect`, `disconnect` and successful outbound results, first in,
 //! first out. The control lane carries credits, pongs, failures and challenges, and may overtake.
-//! Nobody waits for room in the data lane: one backend that reads slowly must not hold back the
-//! users of others.
+//! Waiting for room in the data lane is short, and only a user's own flow does it: whoever serves
+//! several users, the backend's reader above all, never waits.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::control::{self, Notice};
@@ -14,6 +17,11 @@ use crate::frame;
 
 /// Messages per lane: with frames of 32 KiB, at most 8 MiB wait for one backend.
 const LANE: usize = 256;
+/// How long a message waits for room. The original does not wait, and a user on a fast network
+/// overruns the lane of a backend that reads as promptly as it can. Waiters are served in turn, so
+/// this is ample unless the backend takes next to nothing, and then the flow is closed as the
+/// protocol has it.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// One message on its way to the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +64,33 @@ impl Lanes {
         self.data.try_send(message).map_err(|_| LaneFull)
     }
 
+    /// Queues a data message, waiting a moment for room.
+    pub async fn data_soon(&self, message: Bytes) -> Result<(), LaneFull> {
+        match timeout(ROOM_WAIT, self.data.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(LaneFull),
+        }
+    }
+
     /// Queues `notice` about flow `client` on the lane it belongs to.
     pub fn notify(&self, client: Uuid, notice: &Notice<'_>) -> Result<(), LaneFull> {
         let message = frame::control(&control::encode(client, notice));
-        match notice {
-            Notice::Connect(_) | Notice::Disconnect | Notice::OutboundConnected => {
-                self.data(message)
-            }
-            Notice::PongClient | Notice::ResumeStream { .. } | Notice::OutboundFailed { .. } => {
-                self.control
-                    .try_send(Outgoing::Binary(message))
-                    .map_err(|_| LaneFull)
-            }
+        if travels_with_data(notice) {
+            self.data(message)
+        } else {
+            self.control
+                .try_send(Outgoing::Binary(message))
+                .map_err(|_| LaneFull)
+        }
+    }
+
+    /// Queues a notice that travels with data, waiting a moment for room.
+    pub async fn notify_soon(&self, client: Uuid, notice: &Notice<'_>) -> Result<(), LaneFull> {
+        if travels_with_data(notice) {
+            let message = frame::control(&control::encode(client, notice));
+            self.data_soon(message).await
+        } else {
+            self.notify(client, notice)
         }
     }
 
@@ -77,6 +100,14 @@ impl Lanes {
             .send(Outgoing::Text(text))
             .await
             .map_err(|_| LaneFull)
+    }
+}
+
+/// The beginning and the end of a flow must not overtake, nor be overtaken by, its data.
+fn travels_with_data(notice: &Notice<'_>) -> bool {
+    match notice {
+        Notice::Connect(_) | Notice::Disconnect | Notice::OutboundConnected => true,
+        Notice::PongClient | Notice::ResumeStream { .. } | Notice::OutboundFailed { .. } => false,
     }
 }
 
@@ -114,6 +145,15 @@ mod tests {
             Err(LaneFull)
         );
         assert_eq!(lanes.notify(Uuid::nil(), &Notice::PongClient), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_message_waits_for_room_but_not_for_long() {
+        let (lanes, mut ends) = lanes();
+        while lanes.data(Bytes::new()).is_ok() {}
+        assert_eq!(lanes.data_soon(Bytes::new()).await, Err(LaneFull));
+        let (queued, _) = tokio::join!(lanes.data_soon(Bytes::new()), ends.next());
+        assert_eq!(queued, Ok(()));
     }
 
     #[tokio::test]

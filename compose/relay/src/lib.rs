@@ -39,6 +39,7 @@ pub mod hub;
 pub mod identity;
 pub mod lanes;
 pub mod listen;
+pub mod log;
 pub mod outbound;
 pub mod pool;
 pub mod reauth;

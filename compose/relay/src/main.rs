@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use nexus_relay::{Relay, args, config};
+use nexus_relay::{Relay, args, config, log};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 64;
@@ -20,7 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    start_logging();
+    let _log = log::start();
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -54,17 +53,6 @@ async fn run(config: config::Config) -> Result<(), Box<dyn Error>> {
         })
         .await;
     Ok(())
-}
-
-/// Lines on stderr; `RUST_LOG` chooses how many.
-fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
 }
 
 /// An error and its causes in one line.

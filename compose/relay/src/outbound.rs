@@ -151,12 +151,12 @@ async fn serve(session: &Arc<Session>, client: Uuid, stream: TcpStream, idle: Op
     if session.fulfil(&flow).is_err() {
         return;
     }
-    if session
+    let told = session
         .lanes
-        .notify(client, &Notice::OutboundConnected)
-        .is_err()
-    {
-        session.release(&flow, End::LaneFull);
+        .notify_soon(client, &Notice::OutboundConnected);
+    if told.await.is_err() {
+        session.release(&flow);
+        session.report_end(&flow, End::LaneFull).await;
         return;
     }
     info!(session = session.id, %client, "outbound connection made");

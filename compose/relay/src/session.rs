@@ -129,21 +129,28 @@ impl Session {
         }
     }
 
-    /// Takes `flow` out and tells the backend if it does not know yet. A `disconnect` that finds
-    /// the data lane full is lost for good; the backend has `ping_client` for that.
-    pub fn release(&self, flow: &Arc<Flow>, end: End) {
-        {
-            let mut flows = lock(&self.flows);
-            // The id may already belong to a newer flow.
-            let mine = flows
-                .live(flow.id)
-                .is_some_and(|live| Arc::ptr_eq(&live, flow));
-            if mine {
-                flows.by_id.remove(&flow.id);
-            }
+    /// Takes `flow` out of the table.
+    pub fn release(&self, flow: &Arc<Flow>) {
+        let mut flows = lock(&self.flows);
+        // The id may already belong to a newer flow.
+        let mine = flows
+            .live(flow.id)
+            .is_some_and(|live| Arc::ptr_eq(&live, flow));
+        if mine {
+            flows.by_id.remove(&flow.id);
         }
-        let told =
-            !end.is_news_to_backend() || self.lanes.notify(flow.id, &Notice::Disconnect).is_ok();
+    }
+
+    /// Tells the backend that `flow` is over, if it does not know yet, behind all data of the
+    /// flow. A `disconnect` that finds no room is lost for good; the backend has `ping_client` for
+    /// that.
+    pub async fn report_end(&self, flow: &Flow, end: End) {
+        let told = !end.is_news_to_backend()
+            || self
+                .lanes
+                .notify_soon(flow.id, &Notice::Disconnect)
+                .await
+                .is_ok();
         debug!(session = self.id, client = %flow.id, ?end, told, "flow ended");
     }
 
@@ -300,7 +307,7 @@ mod tests {
         assert!(old_queue.try_recv().is_err());
         let (new, mut new_queue) = Flow::new(old.id);
         session.register(&new).unwrap();
-        session.release(&old, End::ByBackend);
+        session.release(&old);
         session.receive(frame::data(new.id, b"fresh"));
         assert_eq!(new_queue.try_recv().unwrap(), "fresh");
     }

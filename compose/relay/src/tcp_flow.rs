@@ -37,8 +37,9 @@ pub async fn serve(
     if session.register(&flow).is_err() {
         return;
     }
-    if announce(session, &flow, origin, captured).is_err() {
-        session.release(&flow, End::LaneFull);
+    if announce(session, &flow, origin, captured).await.is_err() {
+        session.release(&flow);
+        session.report_end(&flow, End::LaneFull).await;
         return;
     }
     carry(session, &flow, queue, stream, idle).await;
@@ -46,17 +47,20 @@ pub async fn serve(
 
 /// The captured bytes go out in frames of ordinary size: a head of 64 KiB in one frame would break
 /// the session of any backend that keeps to the message limit.
-fn announce(
+async fn announce(
     session: &Session,
     flow: &Flow,
     origin: &Origin,
     captured: &[u8],
 ) -> Result<(), crate::lanes::LaneFull> {
-    session.lanes.notify(flow.id, &Notice::Connect(origin))?;
+    session
+        .lanes
+        .notify_soon(flow.id, &Notice::Connect(origin))
+        .await?;
     for chunk in captured.chunks(MAX_PAYLOAD) {
         // Sent in any case, but counted if a grant is already there.
         flow.try_credit();
-        session.lanes.data(frame::data(flow.id, chunk))?;
+        session.lanes.data_soon(frame::data(flow.id, chunk)).await?;
     }
     Ok(())
 }
@@ -86,14 +90,27 @@ pub async fn carry(
         end = carrier.reverse(&mut to_user, &mut pending) => end,
         end = flow.finished() => end,
     };
-    session.release(flow, end);
+    session.release(flow);
+    tokio::join!(
+        session.report_end(flow, end),
+        part_with_user(end, pending, &from_user, &mut to_user),
+    );
+}
+
+/// What the user still gets to see depends on who ended the flow.
+async fn part_with_user(
+    end: End,
+    mut pending: Pending,
+    from_user: &ReadHalf<'_>,
+    to_user: &mut WriteHalf<'_>,
+) {
     match end {
         End::ByBackend => {
-            pending.flush(&mut to_user).await;
+            pending.flush(to_user).await;
             let _ = to_user.shutdown().await;
-            let _ = timeout(LINGER, discard(&from_user)).await;
+            let _ = timeout(LINGER, discard(from_user)).await;
         }
-        End::UserClosed => pending.flush(&mut to_user).await,
+        End::UserClosed => pending.flush(to_user).await,
         End::Idle
         | End::Starved
         | End::LaneFull
@@ -136,7 +153,7 @@ impl Carrier<'_> {
             if timeout(credit_wait, self.flow.credit()).await.is_err() {
                 return End::Starved;
             }
-            if self.session.lanes.data(frame).is_err() {
+            if self.session.lanes.data_soon(frame).await.is_err() {
                 return End::LaneFull;
             }
         }

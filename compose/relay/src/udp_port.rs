@@ -130,7 +130,7 @@ impl Port {
             .notify(flow.id, &Notice::Connect(&origin))
             .is_err()
         {
-            session.release(&flow, End::LaneFull);
+            session.release(&flow);
             return false;
         }
         let replies = Replies {
@@ -221,7 +221,8 @@ impl Replies {
                 }
             }
         };
-        self.session.release(&self.flow, end);
+        self.session.release(&self.flow);
+        self.session.report_end(&self.flow, end).await;
     }
 
     /// An undeliverable datagram is lost like any other; its credit is returned.

@@ -1,5 +1,7 @@
 //! Both windows of a flow.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use crate::backend::{Backend, Heard};
@@ -97,6 +99,53 @@ async fn forwarding_is_unlimited_until_the_first_grant() {
         user.say(b"x").await;
         assert_eq!(backend.payload(&client, 1).await, b"x");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn eighteen_megabytes_without_a_grant_reach_a_backend_that_reads() {
+    let world = World::new().await;
+    let mut backend = Backend::named(&world, &["app.test"]).await;
+    let mut user = world.http_user("app.test").await;
+    let client = backend.http_connected().await;
+    let upload = vec![1; 18_000_000];
+    let sent = upload.clone();
+    let sending = tokio::spawn(async move {
+        user.say(&sent).await;
+        user
+    });
+    assert!(backend.payload(&client, upload.len()).await == upload);
+    sending.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn fifty_users_at_once_lose_no_byte() {
+    let world = World::new().await;
+    let mut backend = Backend::named(&world, &["app.test"]).await;
+    let said = [crate::world::head("app.test"), vec![4; 300_000]].concat();
+    let mut users = Vec::new();
+    for _ in 0..50 {
+        let mut user = world.user().await;
+        let said = said.clone();
+        users.push(tokio::spawn(async move {
+            user.say(&said).await;
+            user
+        }));
+    }
+    let mut arrived: HashMap<String, Vec<u8>> = HashMap::new();
+    while arrived.len() < 50 || arrived.values().any(|bytes| bytes.len() < said.len()) {
+        match backend.hear().await {
+            Heard::Data(client, payload) => arrived.get_mut(&client).unwrap().extend(payload),
+            Heard::Control(json) if json.starts_with(r#"{"event":"connect""#) => {
+                let client = Heard::Control(json).control()["client_id"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned();
+                assert!(arrived.insert(client, Vec::new()).is_none());
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    assert!(arrived.values().all(|bytes| *bytes == said));
 }
 
 #[tokio::test]

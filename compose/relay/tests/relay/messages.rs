@@ -1,12 +1,14 @@
 //! Sizes, fragments, junk and Close.
 
+use std::time::Duration;
+
+use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use crate::backend::{Backend, Heard, data_message};
 use crate::world::World;
-use futures_util::SinkExt;
 
 #[tokio::test]
 async fn a_fragmented_message_with_pings_between_is_one_message() {
@@ -115,4 +117,28 @@ async fn a_ping_for_a_flow_that_is_gone_is_not_answered() {
     let pong = format!(r#"{{"event":"pong_client","client_id":"{client}"}}"#);
     assert_eq!(backend.hear().await, Heard::Control(pong));
     backend.hears_nothing().await;
+}
+
+#[tokio::test]
+#[ignore = "waits for the relay's Ping at 54 s and its deadline at 60 s"]
+async fn a_session_that_answers_pings_outlives_one_that_only_sends_them() {
+    let world = World::new().await;
+    let mut deaf = Backend::named(&world, &["deaf.test"]).await;
+    let mut polite = Backend::named(&world, &["polite.test"]).await;
+    let sending = async {
+        for _ in 0..12 {
+            deaf.0.send(Message::Ping("alive".into())).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Only now does it read, and finds the session over.
+        deaf.ends_silently(Duration::from_secs(1)).await;
+    };
+    let answering = async {
+        let limit = tokio::time::timeout(Duration::from_secs(70), polite.hear_patiently()).await;
+        assert!(limit.is_err(), "the session ended: {limit:?}");
+    };
+    tokio::join!(sending, answering);
+    let _user = world.http_user("polite.test").await;
+    polite.http_connected().await;
 }
