@@ -20,6 +20,7 @@ pub mod image;
 pub mod namespace;
 pub mod relay;
 pub mod wait;
+pub mod weight;
 pub mod world;
 
 pub use api::Api;

@@ -29,7 +29,7 @@ fn from_first_boot_to_an_app_over_https_and_back_after_a_power_cut() {
         )?;
         let portal = world.reachable(world::PORTAL, "/", LIMIT).await?;
         assert!(
-            portal.text().contains("<div id=\"app\">"),
+            portal.text().contains("<div id=\"portal\">"),
             "the built portal: {}",
             portal.text()
         );

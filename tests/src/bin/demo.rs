@@ -1,6 +1,6 @@
 //! `piccolo-demo`: the whole road on one machine, step by step. Started by `compose/demo`.
 
-use piccolo_tests::{Api, Result, World, engine::Engine, relay::random_secret, world};
+use piccolo_tests::{Api, Result, World, engine::Engine, relay::random_secret, weight, world};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -110,6 +110,7 @@ async fn walk(options: &Options) -> Result<()> {
         "\n  the whole road took {:.1} s\n",
         steps.start.elapsed().as_secs_f64()
     );
+    print_weights(&directory);
     print_addresses(&world, &directory, &password).await?;
     if !options.exit {
         println!("\nRunning until Ctrl-C.");
@@ -179,6 +180,17 @@ async fn road(world: &mut World, api: &mut Api, password: &str, steps: &mut Step
         "sample app at https://{name} through the relay, visit {visits}"
     ));
     Ok(())
+}
+
+fn print_weights(directory: &Path) {
+    let weights = weight::of_device(&directory.join("device"));
+    let mebibytes = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
+    println!("  what each process weighs (proportional set size)");
+    for one in &weights {
+        println!("    {:22} {:>10}", one.name, mebibytes(one.pss_kib));
+    }
+    let sum = weights.iter().map(|one| one.pss_kib).sum();
+    println!("    {:22} {:>10}\n", "together", mebibytes(sum));
 }
 
 /// The password of an earlier demo in this directory, or a new one.
