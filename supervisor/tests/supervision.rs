@@ -117,6 +117,26 @@ fn what_a_service_forked_away_is_ended_with_it_and_reaped() {
 }
 
 #[test]
+fn a_daemon_in_a_group_of_its_own_survives_its_unit_and_is_reaped_when_it_ends() {
+    let house = House::new().unit("store", "leave a daemon").start();
+    let store = house.wait_for("store", UnitState::Ready);
+    let daemon = house.number_in_log("store", "daemon ");
+    house.kill(store.pid);
+    house.wait_until("store", |unit| {
+        unit.state == UnitState::Ready && unit.pid != store.pid
+    });
+    let stat = std::fs::read_to_string(format!("/proc/{daemon}/stat")).expect("it lives");
+    assert!(
+        stat.contains(&format!(") S {} ", house.status().pid)),
+        "adopted: {stat}"
+    );
+    house.kill(Some(daemon));
+    house.wait_gone(Some(daemon));
+    let second = house.number_in_log("store", "daemon ");
+    house.kill(Some(second));
+}
+
+#[test]
 fn a_deposited_descriptor_comes_back_after_sigkill_and_only_to_its_unit() {
     let house = House::new()
         .unit("store", "deposit")
@@ -321,6 +341,39 @@ fn a_busy_port_is_named_with_its_holder_and_taken_when_it_is_free() {
     house.wait_until("router-proxy", |unit| {
         unit.state == UnitState::Ready && unit.status_text.is_none()
     });
+}
+
+#[test]
+fn systemd_is_told_of_readiness_and_keeps_what_units_deposit() {
+    let (systemd, socket) = house::notify_socket();
+    let house = House::new()
+        .setting(
+            "NOTIFY_SOCKET",
+            &socket.path().join("systemd").to_string_lossy(),
+        )
+        .unit("store", "deposit")
+        .start();
+    house.wait_for("store", UnitState::Ready);
+    let mut wanted = vec![
+        "READY=1",
+        "FDNAME=store/key",
+        "FDNAME=piccolod/portal-http",
+        "STATUS=1 of 1 services ready",
+    ];
+    let mut datagram = [0; 4096];
+    while !wanted.is_empty() {
+        let length = systemd.recv(&mut datagram).expect("in time");
+        let text = String::from_utf8_lossy(&datagram[..length]);
+        wanted.retain(|line| !text.contains(line));
+    }
+}
+
+#[test]
+fn what_systemd_kept_returns_to_its_unit() {
+    let house = House::new().unit("store", "ready").unit("host", "ready");
+    let house = house.start_with_kept("store/key", "first life");
+    house.wait_in_log("store", "given: key holding first life");
+    house.wait_in_log("host", "given: none");
 }
 
 #[test]

@@ -26,6 +26,10 @@ pub(crate) fn run() -> ! {
         }
         Ok("misconfigured") => exit(78),
         Ok("ignore TERM and fork") => fork(),
+        Ok("leave a daemon") => {
+            let daemon = shell(0);
+            eprintln!("daemon {daemon}");
+        }
         Ok("fork and exit") => {
             fork();
             exit(1);
@@ -137,14 +141,20 @@ fn deposit() {
     }
 }
 
-/// A child of the child in the same group, which ignores TERM as well.
+/// A child of the child in the same group, which ignores TERM.
 fn fork() {
+    let forked = shell(getpgrp().as_raw_nonzero().get());
+    eprintln!("forked {forked}");
+}
+
+/// Starts a shell that ends only when it is killed, in a group or, with 0, in its own.
+fn shell(group: i32) -> u32 {
     #[expect(clippy::zombie_processes, reason = "left behind on purpose")]
     let child = Command::new("/bin/sh")
         .args(["-c", "trap '' TERM; while :; do sleep 1; done"])
         .stdin(Stdio::null())
-        .process_group(getpgrp().as_raw_nonzero().get())
+        .process_group(group)
         .spawn()
         .expect("a shell");
-    eprintln!("forked {}", child.id());
+    child.id()
 }

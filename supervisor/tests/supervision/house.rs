@@ -9,7 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, Permissions},
     io::{BufRead, BufReader, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixDatagram, UnixStream},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -130,6 +133,25 @@ impl House {
         let mut command = Command::new(me);
         command
             .args(["--exact", "supervisor", "--ignored", "--nocapture"])
+            .env("HOUSE_UNITS", self.units.join(","))
+            .env("HOUSE_BINARIES", self.binaries());
+        self.launch(command)
+    }
+
+    /// As if systemd had kept a descriptor, of a file with this text.
+    pub(crate) fn start_with_kept(self, name: &str, text: &str) -> Running {
+        let kept = self.path("kept");
+        fs::write(&kept, text).expect("written");
+        let me = std::env::current_exe().expect("this executable");
+        let script = format!(
+            "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name} \
+             exec {} --exact supervisor --ignored --nocapture 3<{}",
+            me.display(),
+            kept.display()
+        );
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &script])
             .env("HOUSE_UNITS", self.units.join(","))
             .env("HOUSE_BINARIES", self.binaries());
         self.launch(command)
@@ -366,6 +388,14 @@ impl Client {
     pub(crate) fn hear_until(&mut self, enough: impl Fn(&Response) -> bool) {
         while !enough(&self.hear().expect("the connection stays open")) {}
     }
+}
+
+/// A socket that hears what systemd would hear, and the directory it is in.
+pub(crate) fn notify_socket() -> (UnixDatagram, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = UnixDatagram::bind(dir.path().join("systemd")).expect("bound");
+    socket.set_read_timeout(Some(LIMIT)).expect("set");
+    (socket, dir)
 }
 
 fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
