@@ -6,7 +6,11 @@
 //!        └──────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use crate::{backoff::Backoff, clock};
+use crate::{
+    backoff::Backoff,
+    clock,
+    door::{self, SocketKind},
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use piccolo_bus_schema::{
@@ -58,6 +62,7 @@ impl Caller {
         let (queue, calls) = mpsc::channel(IN_FLIGHT);
         let link = Link {
             destination,
+            runtime_dir: runtime_dir.to_owned(),
             path: endpoint::commands(runtime_dir, destination),
             calls,
             pending: HashMap::new(),
@@ -109,6 +114,7 @@ impl Caller {
 
 struct Link {
     destination: ServiceName,
+    runtime_dir: PathBuf,
     path: PathBuf,
     calls: mpsc::Receiver<Call>,
     pending: HashMap<u64, Call>,
@@ -125,7 +131,7 @@ impl Link {
     async fn run(mut self) {
         let mut backoff = Backoff::new();
         loop {
-            match connect(&self.path).await {
+            match connect(&self.runtime_dir, &self.path).await {
                 Ok(connection) => match self.serve(connection, &mut backoff).await {
                     Ending::LinkLost => {
                         tracing::debug!(destination = %self.destination, "link lost");
@@ -271,16 +277,16 @@ struct Connection {
     monitor: futures_util::stream::BoxStream<'static, SocketEvent>,
 }
 
-async fn connect(path: &Path) -> Result<Connection, String> {
-    if !path.exists() {
-        return Err("socket does not exist yet".to_owned());
-    }
+async fn connect(runtime_dir: &Path, path: &Path) -> Result<Connection, String> {
+    let private = door::enter(runtime_dir, path, SocketKind::Dealer)
+        .await
+        .map_err(|error| error.to_string())?;
     let mut options = SocketOptions::default();
     options.connect_timeout(CONNECT_TIMEOUT);
     let mut socket = DealerSocket::with_options(options);
     let monitor = socket.monitor().boxed();
     socket
-        .connect(&format!("ipc://{}", path.display()))
+        .connect(&format!("ipc://{}", private.display()))
         .await
         .map_err(|error| error.to_string())?;
     let (sender, receiver) = socket.split();

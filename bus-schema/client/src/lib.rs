@@ -21,6 +21,7 @@ mod backoff;
 mod bus;
 mod caller;
 mod clock;
+mod door;
 mod handlers;
 pub mod memory;
 mod publisher;

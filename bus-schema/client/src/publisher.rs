@@ -1,6 +1,9 @@
 //! The PUB a service announces events on.
 
-use crate::server::{ServeError, clear};
+use crate::{
+    door::SocketKind,
+    server::{ServeError, bind_behind_door},
+};
 use piccolo_bus_schema::{
     Event, ServiceName, Topic, codec, endpoint,
     envelope::{Notice, Trace, VERSION},
@@ -27,16 +30,9 @@ impl Publisher {
         service: ServiceName,
         epoch: u64,
     ) -> Result<Self, ServeError> {
-        let path = endpoint::events(runtime_dir, service);
-        clear(&path)?;
         let mut socket = PubSocket::new();
-        socket
-            .bind(&format!("ipc://{}", path.display()))
-            .await
-            .map_err(|error| ServeError::Bind {
-                path,
-                why: error.to_string(),
-            })?;
+        let path = endpoint::events(runtime_dir, service);
+        bind_behind_door(&mut socket, runtime_dir, path, SocketKind::Pub).await?;
         let (queue, events) = mpsc::channel(QUEUE);
         tokio::spawn(write_events(socket, events));
         Ok(Self {

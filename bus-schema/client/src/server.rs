@@ -1,6 +1,9 @@
 //! The ROUTER a service answers commands on.
 
-use crate::handlers::Handlers;
+use crate::{
+    door::{self, SocketKind},
+    handlers::Handlers,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use piccolo_bus_schema::{
@@ -8,7 +11,10 @@ use piccolo_bus_schema::{
     envelope::{Outcome, Reply, Request, VERSION},
 };
 use std::{io, path::Path, path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    net::UnixListener,
+    sync::{Semaphore, mpsc},
+};
 use zeromq::{
     RouterSendHalf, RouterSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqMessage,
 };
@@ -48,21 +54,36 @@ pub(crate) async fn bind(
     service: ServiceName,
     epoch: u64,
 ) -> Result<BoundServer, ServeError> {
-    let path = endpoint::commands(runtime_dir, service);
-    clear(&path)?;
     let mut socket = RouterSocket::new();
-    socket
-        .bind(&format!("ipc://{}", path.display()))
-        .await
-        .map_err(|error| ServeError::Bind {
-            path,
-            why: error.to_string(),
-        })?;
+    let path = endpoint::commands(runtime_dir, service);
+    bind_behind_door(&mut socket, runtime_dir, path, SocketKind::Router).await?;
     Ok(BoundServer {
         service,
         epoch,
         socket,
     })
+}
+
+/// Gives the library a private socket and puts a door in front of it at `public`.
+pub(crate) async fn bind_behind_door<S: Socket>(
+    socket: &mut S,
+    runtime_dir: &Path,
+    public: PathBuf,
+    kind: SocketKind,
+) -> Result<(), ServeError> {
+    let failed = |error: &dyn std::fmt::Display| ServeError::Bind {
+        path: public.clone(),
+        why: error.to_string(),
+    };
+    let private = door::private_path(runtime_dir).map_err(|error| failed(&error))?;
+    socket
+        .bind(&format!("ipc://{}", private.display()))
+        .await
+        .map_err(|error| failed(&error))?;
+    clear(&public)?;
+    let listener = UnixListener::bind(&public).map_err(|error| failed(&error))?;
+    tokio::spawn(door::keep(listener, private, kind));
+    Ok(())
 }
 
 /// Removes what a killed predecessor left: a stale socket file is EADDRINUSE.

@@ -1,6 +1,9 @@
 //! Following a publisher: events, and the moments when a snapshot is needed.
 
-use crate::backoff::Backoff;
+use crate::{
+    backoff::Backoff,
+    door::{self, SocketKind},
+};
 use futures_util::StreamExt;
 use piccolo_bus_schema::{Event, ServiceName, Topic, codec, endpoint, envelope::Notice};
 use std::{
@@ -39,11 +42,7 @@ pub(crate) enum Raw {
 impl<E: Event> Subscription<E> {
     pub(crate) fn start(runtime_dir: &Path, publisher: ServiceName) -> Self {
         let (sender, signals) = mpsc::channel(QUEUE);
-        tokio::spawn(follow(
-            endpoint::events(runtime_dir, publisher),
-            E::TOPIC,
-            sender,
-        ));
+        tokio::spawn(follow(runtime_dir.to_owned(), publisher, E::TOPIC, sender));
         Self::over(signals)
     }
 
@@ -99,12 +98,16 @@ impl<E: Event> Subscription<E> {
 }
 
 /// Connects, subscribes, passes on; for ever, until the subscription is dropped.
-async fn follow(path: PathBuf, topic: Topic, signals: mpsc::Sender<Raw>) {
+async fn follow(
+    runtime_dir: PathBuf,
+    publisher: ServiceName,
+    topic: Topic,
+    signals: mpsc::Sender<Raw>,
+) {
+    let path = endpoint::events(&runtime_dir, publisher);
     let mut backoff = Backoff::new();
     while !signals.is_closed() {
-        if path.exists()
-            && let Ok(mut socket) = connect(&path, topic).await
-        {
+        if let Ok(mut socket) = connect(&runtime_dir, &path, topic).await {
             backoff.reset();
             if !pump(&mut socket, &signals).await {
                 return;
@@ -117,12 +120,19 @@ async fn follow(path: PathBuf, topic: Topic, signals: mpsc::Sender<Raw>) {
     }
 }
 
-async fn connect(path: &Path, topic: Topic) -> Result<SubSocket, zeromq::ZmqError> {
+async fn connect(runtime_dir: &Path, path: &Path, topic: Topic) -> Result<SubSocket, String> {
+    let private = door::enter(runtime_dir, path, SocketKind::Sub)
+        .await
+        .map_err(|error| error.to_string())?;
     let mut options = SocketOptions::default();
     options.connect_timeout(CONNECT_TIMEOUT);
     let mut socket = SubSocket::with_options(options);
-    socket.connect(&format!("ipc://{}", path.display())).await?;
-    socket.subscribe(topic.as_str()).await?;
+    let reason = |error: zeromq::ZmqError| error.to_string();
+    socket
+        .connect(&format!("ipc://{}", private.display()))
+        .await
+        .map_err(reason)?;
+    socket.subscribe(topic.as_str()).await.map_err(reason)?;
     Ok(socket)
 }
 
