@@ -8,10 +8,12 @@
  *   PICCOLO_CHROMIUM        browser (default /usr/bin/chromium)
  *
  * Every step must pass; a console error, an uncaught exception or a page wider than its window
- * fails the step in which it is seen. The last line is `N passed, N failed`.
+ * fails the step in which it is seen, and so
+ * does a broken rule of accessibility. The last line is `N passed, N failed`.
  */
 import assert from 'node:assert/strict';
 import { mkdir, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
@@ -34,6 +36,9 @@ const spec = await readFile(specFile, 'utf8');
 const app = /^name:\s*(\S+)/m.exec(spec)?.[1];
 assert(app, `${specFile} names no app`);
 if (pictures) await mkdir(pictures, { recursive: true });
+
+/** Rules of WCAG 2.1 at level AA that a program can check, contrast among them. */
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 let passed = 0;
 let failed = 0;
@@ -85,10 +90,15 @@ async function open(size, colorScheme = 'light') {
   return page;
 }
 
-/** Chromium writes an error for each refusal of the API, and some refusals are part of the road. */
+/**
+ * Chromium writes an error for each refusal of the API, and some refusals are part of the road; a
+ * device that is not ready yet says so with 503.
+ */
 function isExpected(message) {
-  const refused = /status of (401|422|423)/.test(message.text());
-  return refused && new URL(message.location().url).pathname.startsWith('/api/v1/');
+  const status = Number(/status of (\d+)/.exec(message.text())?.[1]);
+  const { pathname } = new URL(message.location().url, base);
+  if (pathname === '/api/v1/health/ready') return status === 503;
+  return pathname.startsWith('/api/v1/') && [401, 422, 423].includes(status);
 }
 
 /** Is all of the page in the window, and can a finger hit what can be hit? */
@@ -114,8 +124,21 @@ async function fits(page) {
   assert.deepEqual(found.small, [], `${page.url()} has targets under 44 px`);
 }
 
+async function isAccessible(page) {
+  await page.evaluate(axe);
+  const violations = await page.evaluate(async () => {
+    const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'];
+    const result = await globalThis.axe.run(document, { runOnly });
+    return result.violations.map(
+      ({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(' | ')}`,
+    );
+  });
+  assert.deepEqual(violations, [], `${page.url()} is hard to use for some`);
+}
+
 async function picture(page, name) {
   await fits(page);
+  await isAccessible(page);
   if (!pictures) return;
   await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
 }
@@ -165,8 +188,8 @@ async function seeEmptyDashboard(page) {
   await page.getByRole('heading', { name: 'First steps' }).waitFor();
   await see(page, 'No apps yet');
   await see(page, 'Your apps are reachable in your own network only.');
-  await page.getByText('All parts of the device').click();
-  await see(page, 'Router proxy');
+  await page.getByText('parts of your device are well').click();
+  await see(page, 'Sealed store');
   await picture(page, 'desktop-4-dashboard-empty');
 }
 

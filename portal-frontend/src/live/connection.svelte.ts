@@ -12,6 +12,7 @@ class Connection {
   #stream: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastId: string | undefined;
+  #paused = false;
   /** Told when the stream is refused because nobody is signed in or the device is locked. */
   onRefused: () => void = () => undefined;
 
@@ -24,8 +25,25 @@ class Connection {
   }
 
   stop(): void {
+    this.#paused = false;
     this.#lastId = undefined;
     this.#handle({ kind: 'stop' });
+  }
+
+  /** Lets go of the stream while nobody looks; browsers have few connections for all tabs. */
+  pause(): void {
+    if (this.#link.state === 'idle') return;
+    this.#paused = true;
+    this.#handle({ kind: 'stop' });
+  }
+
+  /** Somebody looks again, and what happened meanwhile was missed. */
+  resume(): void {
+    if (this.#paused) {
+      this.#paused = false;
+      this.start();
+    } else if (this.#link.state === 'live') this.refreshAll();
+    else this.retry();
   }
 
   /** Tries at once instead of at the end of the wait. */
@@ -105,13 +123,16 @@ class Connection {
 
 export const connection = new Connection();
 
+/** A glance at another tab is not worth a new connection. */
+const PAUSE_AFTER_MS = 30_000;
+
 /** A page that comes back to the front has missed what happened behind it. */
 export function followVisibility(): void {
-  const look = (): void => {
-    if (document.visibilityState !== 'visible') return;
-    if (connection.link.state === 'live') connection.refreshAll();
-    else connection.retry();
-  };
-  document.addEventListener('visibilitychange', look);
-  window.addEventListener('online', look);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(timer);
+    if (document.visibilityState === 'visible') connection.resume();
+    else timer = setTimeout(() => connection.pause(), PAUSE_AFTER_MS);
+  });
+  window.addEventListener('online', () => connection.resume());
 }

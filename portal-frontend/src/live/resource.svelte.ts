@@ -33,7 +33,10 @@ export class Resource<T> {
   /** For `$effect`: loads now and keeps looking until the returned function is called. */
   watch(everyMs?: number): () => void {
     const unwatch = connection.watch(this.topics, () => this.hint());
-    const clock = everyMs === undefined ? undefined : setInterval(() => this.hint(), everyMs);
+    const tick = (): void => {
+      if (document.visibilityState === 'visible') this.hint();
+    };
+    const clock = everyMs === undefined ? undefined : setInterval(tick, everyMs);
     void this.refresh();
     return () => {
       unwatch();

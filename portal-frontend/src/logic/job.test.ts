@@ -29,8 +29,8 @@ describe('the progress of a job', () => {
       job({ progress: 60, stage: 'starting' }),
     ]);
     expect(seen?.stages).toEqual([
-      { text: 'pulling the image', seenAt: 0 },
-      { text: 'starting', seenAt: 2 },
+      { text: 'Pulling the image', seenAt: 0 },
+      { text: 'Starting', seenAt: 2 },
     ]);
   });
 
@@ -62,6 +62,6 @@ describe('the progress of a job', () => {
       job({ id: 'j2', progress: 5, stage: 'stopping' }),
     ]);
     expect(seen?.job.progress).toBe(5);
-    expect(seen?.stages.map((stage) => stage.text)).toEqual(['stopping']);
+    expect(seen?.stages.map((stage) => stage.text)).toEqual(['Stopping']);
   });
 });

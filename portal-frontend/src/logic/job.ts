@@ -31,7 +31,12 @@ function isOlder(candidate: Job, known: Job): boolean {
   return outcome(candidate) === 'running' && candidate.progress < known.progress;
 }
 
+/** Stages are written as parts of a sentence. */
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function stagesAfter(stages: Stage[], job: Job, now: number): Stage[] {
-  if (job.stage === '' || stages.at(-1)?.text === job.stage) return stages;
-  return [...stages, { text: job.stage, seenAt: now }];
+  if (job.stage === '' || stages.at(-1)?.text === sentence(job.stage)) return stages;
+  return [...stages, { text: sentence(job.stage), seenAt: now }];
 }

@@ -3,7 +3,7 @@ import type { AppStatus, Listener } from '../api/apps';
 import type { CertificateStatus } from '../api/certificates';
 import type { Health, Level } from '../api/health';
 import type { UnitState } from '../api/system';
-import { count } from './format';
+import { count, spoken } from './format';
 
 export type Tone = 'ok' | 'warn' | 'error' | 'quiet' | 'busy';
 
@@ -62,6 +62,23 @@ export const ofCertificate = (status: CertificateStatus): Said => say(CERTIFICAT
 export const ofUnit = (state: UnitState): Said => say(UNITS, state);
 export const ofLevel = (level: Level): Said => say(LEVELS, level);
 export const ofMode = (mode: Listener['mode']): Said => say(MODES, mode);
+
+/** Components by what they do for the owner; the others by their own name. */
+const PARTS: Record<string, string> = {
+  store: 'Sealed store',
+  apps: 'Apps',
+  engine: 'Container engine',
+  'router-proxy': 'Router',
+  'nexus-agent': 'Tunnel',
+  acme: 'Certificates',
+  host: 'Host',
+  fuse: 'Encrypted volumes',
+  'health-api': 'Portal',
+};
+
+export function partName(component: string): string {
+  return PARTS[component] ?? spoken(component);
+}
 
 /** The device in one headline. */
 export function headline(health: Health): Said {
