@@ -22,7 +22,7 @@ pub enum ClaimError {
         path.display()
     )]
     Taken { path: PathBuf, holder: String },
-    #[error("remove the stale socket {}", .0.display())]
+    #[error("remove stale sockets from {}", .0.display())]
     Stale(PathBuf, #[source] io::Error),
 }
 
@@ -43,9 +43,9 @@ impl Claim {
         directory(&state_dir.join("logs"))?;
         for name in ["bus", "notify"] {
             directory(&runtime_dir.join(name))?;
-            remove_sockets(&runtime_dir.join(name))?;
+            remove_stale(&runtime_dir.join(name))?;
         }
-        remove_sockets(runtime_dir)?;
+        remove_stale(runtime_dir)?;
         Ok(Self {
             _state: state,
             _runtime: runtime,
@@ -90,12 +90,17 @@ fn lock(directory: &Path) -> Result<File, ClaimError> {
     Ok(file)
 }
 
-fn remove_sockets(directory: &Path) -> Result<(), ClaimError> {
+/// Removes sockets, and the hidden directories in which a service keeps its private ones.
+fn remove_stale(directory: &Path) -> Result<(), ClaimError> {
     let stale = |error| ClaimError::Stale(directory.to_owned(), error);
     for entry in fs::read_dir(directory).map_err(stale)? {
         let entry = entry.map_err(stale)?;
-        if entry.file_type().map_err(stale)?.is_socket() {
+        let kind = entry.file_type().map_err(stale)?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if kind.is_socket() {
             fs::remove_file(entry.path()).map_err(stale)?;
+        } else if kind.is_dir() && hidden {
+            fs::remove_dir_all(entry.path()).map_err(stale)?;
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ pub enum Failure {
         place: String,
         source: io::Error,
     },
-    #[error("{service} did not answer within {seconds} s; it may still do what was asked")]
+    #[error("{service} did not answer within {seconds} s")]
     TooLate { service: &'static str, seconds: u64 },
     #[error("the answer of {service} can't be understood: {why}")]
     Garbled { service: &'static str, why: String },

@@ -30,11 +30,8 @@ pub(crate) async fn wait(api: &Api, screen: &Screen, id: &str) -> Result<Value, 
                     screen.progress(&format!("{:>3} %  {}", job.progress, job.stage));
                     stage.clone_from(&job.stage);
                 }
-                if let Some(error) = job.error.filter(|error| !error.is_null()) {
-                    let status = error["status"].as_u64().unwrap_or(500);
-                    let status = u16::try_from(status).unwrap_or(500);
-                    let json = error.to_string();
-                    return Err(Failure::refused(status, "Failed", json.as_bytes()));
+                if let Some(error) = failure(&job) {
+                    return Err(error);
                 }
                 if job.finished.is_some() || job.state == "done" {
                     return answer.value();
@@ -49,4 +46,19 @@ pub(crate) async fn wait(api: &Api, screen: &Screen, id: &str) -> Result<Value, 
         id: id.to_owned(),
         minutes: LONGEST.as_secs() / 60,
     })
+}
+
+/// A failed job as this command's failure: its error is a problem document.
+fn failure(job: &Job) -> Option<Failure> {
+    let error = job.error.as_ref().filter(|error| !error.is_null());
+    match error {
+        Some(error) => {
+            let status = error["status"].as_u64().unwrap_or(500);
+            let status = u16::try_from(status).unwrap_or(500);
+            let json = error.to_string();
+            Some(Failure::refused(status, "Failed", json.as_bytes()))
+        }
+        None if job.state == "failed" => Some(Failure::refused(500, "Failed", b"")),
+        None => None,
+    }
 }

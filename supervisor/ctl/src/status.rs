@@ -40,9 +40,11 @@ impl Overview {
         };
         let name = self.system.as_ref().map_or_else(String::new, |system| {
             let identity = system.identity.as_ref();
-            let hostname = identity.map_or("", |identity| identity.hostname.as_str());
+            let place = identity.map_or_else(String::new, |identity| {
+                format!("{}, {}, ", identity.hostname, identity.os)
+            });
             let age = duration(system.uptime);
-            format!("  ({hostname} piccolo {}, up {age})", system.version)
+            format!("  ({place}piccolo {}, up {age})", system.version)
         });
         let mut text = format!("Device: {}{name}\n", health.status);
         let next = match health.status.as_str() {
@@ -116,7 +118,7 @@ fn failures(units: &[Unit]) -> String {
     let mut text = String::new();
     for unit in units.iter().filter(|unit| has_failed(unit.state)) {
         let exit = unit.last_exit.as_deref().unwrap_or("no exit seen");
-        text.push_str(&format!("  {} ended with: {exit}\n", unit.name));
+        text.push_str(&format!("  {}: {exit}\n", unit.name));
         for line in unit.last_lines.iter().rev().take(2).rev() {
             text.push_str(&format!("    {}\n", printable(line.clone())));
         }

@@ -9,21 +9,27 @@ use crate::{
 use piccolo_bus_schema::supervisor::Unit;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A screen that is late is of no use: what is down is shown as that.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 type Learnt = Result<Answer, Failure>;
 
 /// Asks everybody; what one can't say, another may. Fails only when nobody answers.
 pub(super) async fn show(device: &Device, screen: &Screen) -> Result<(), Failure> {
     let api = &device.api;
-    let health = api.call_any(Call::get("/health/detail")).await;
-    let units = units(device).await;
+    let health = Box::pin(api.call_any(Call::get("/health/detail")));
+    let (health, units) = tokio::join!(health, units(device));
     let (health, units) = match (health, units) {
         (Err(_), Err(unit_failure)) => return Err(unit_failure),
         pair => pair,
     };
-    let system = ask(api, &health, "/api/v1/system").await;
-    let apps = ask(api, &health, "/api/v1/apps").await;
-    let remote = ask(api, &health, "/api/v1/remote/status").await;
+    let (system, apps, remote) = tokio::join!(
+        ask(api, &health, "/api/v1/system"),
+        ask(api, &health, "/api/v1/apps"),
+        ask(api, &health, "/api/v1/remote/status"),
+    );
     if screen.is_json() {
         let document = json!({
             "health": document(&health),
@@ -48,9 +54,15 @@ pub(super) async fn show(device: &Device, screen: &Screen) -> Result<(), Failure
 
 /// Not asked when the API has not answered the first question: each would wait in vain.
 async fn ask(api: &Api, health: &Learnt, path: &str) -> Learnt {
+    let late = || Failure::TooLate {
+        service: "this part",
+        seconds: PATIENCE.as_secs(),
+    };
     match health {
-        Ok(_) => api.call(Call::get(path)).await,
-        Err(_) => Err(Failure::Usage("not asked".to_owned())),
+        Ok(_) => tokio::time::timeout(PATIENCE, Box::pin(api.call(Call::get(path))))
+            .await
+            .unwrap_or_else(|_| Err(late())),
+        Err(_) => Err(late()),
     }
 }
 
