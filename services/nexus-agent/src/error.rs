@@ -50,6 +50,8 @@ pub(crate) enum TunnelError {
     Dead { silence: Duration },
     #[error("the relay sends but does not read")]
     Choked,
+    #[error("a defect of ours ended the session")]
+    Defect,
 }
 
 /// The close code of a refused handshake (RFC 6455 section 7.4.1: policy violation).
@@ -114,6 +116,7 @@ impl TunnelError {
             Self::WriteTimeout { .. } | Self::Dead { .. } | Self::Choked => {
                 "the relay stopped answering".to_owned()
             }
+            Self::Defect => "the tunnel failed by a defect of its own; the log has more".to_owned(),
         }
     }
 }

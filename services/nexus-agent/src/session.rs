@@ -71,11 +71,10 @@ pub(crate) struct Orders {
     pub(crate) drain: CancellationToken,
 }
 
-/// What a session tells.
+/// Says that a session is established. Its end is the end of its task.
 #[derive(Debug)]
-pub(crate) enum Report {
-    Established { session: u64 },
-    Ended { session: u64, end: End },
+pub(crate) struct Established {
+    pub(crate) session: u64,
 }
 
 /// How a session ended; its socket is closed.
@@ -87,37 +86,35 @@ pub(crate) struct End {
     pub(crate) lived: Option<Duration>,
 }
 
-/// Runs a session and reports.
+/// Runs a session to its end.
 pub(crate) async fn run(
     session: u64,
     target: Target,
     surroundings: Surroundings,
     orders: Orders,
-    reports: mpsc::Sender<Report>,
-) {
+    reports: mpsc::Sender<Established>,
+) -> End {
     let begun = begin(&target, &surroundings);
     let begun = tokio::select! {
         begun = begun => begun,
-        () = orders.close.cancelled() => return end(session, None, None, &reports).await,
+        () = orders.close.cancelled() => return End { error: None, lived: None },
     };
     let socket = match begun {
         Ok(socket) => socket,
-        Err(error) => return end(session, Some(error), None, &reports).await,
+        Err(error) => {
+            return End {
+                error: Some(error),
+                lived: None,
+            };
+        }
     };
-    let mut live = Live::start(
-        session,
-        socket,
-        target,
-        surroundings,
-        orders,
-        reports.clone(),
-    );
+    let mut live = Live::start(session, socket, target, surroundings, orders, reports);
     let error = live.serve().await.err();
     let lived = live.established.map(|at| at.elapsed());
     // Everything of the session is closed before anyone hears of its end: the relay must not keep
     // a dead session beside the next one, and no stream outlives it.
     live.stop().await;
-    end(session, error, lived, &reports).await;
+    End { error, lived }
 }
 
 async fn begin(target: &Target, surroundings: &Surroundings) -> Result<Socket, TunnelError> {
@@ -128,24 +125,13 @@ async fn begin(target: &Target, surroundings: &Surroundings) -> Result<Socket, T
     Ok(socket)
 }
 
-async fn end(
-    session: u64,
-    error: Option<TunnelError>,
-    lived: Option<Duration>,
-    reports: &mpsc::Sender<Report>,
-) {
-    let end = End { error, lived };
-    // Nobody listens only while the process ends.
-    let _ = reports.send(Report::Ended { session, end }).await;
-}
-
 /// A session after its handshake.
 struct Live {
     session: u64,
     target: Target,
     surroundings: Surroundings,
     orders: Orders,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<Established>,
     messages: SplitStream<Socket>,
     shared: Arc<Shared>,
     writer: JoinHandle<Result<(), TunnelError>>,
@@ -174,7 +160,7 @@ impl Live {
         target: Target,
         surroundings: Surroundings,
         orders: Orders,
-        reports: mpsc::Sender<Report>,
+        reports: mpsc::Sender<Established>,
     ) -> Self {
         let now = Instant::now();
         let (sink, messages) = socket.split();
@@ -224,7 +210,7 @@ impl Live {
                     // The writer ends by an error or when told to, and nobody told it.
                     let error = match ended {
                         Ok(Err(error)) => error,
-                        Ok(Ok(())) | Err(_) => TunnelError::Choked,
+                        Ok(Ok(())) | Err(_) => TunnelError::Defect,
                     };
                     return Err(self.last_words(error).await);
                 }
@@ -288,7 +274,7 @@ impl Live {
         if self.established.is_none() {
             self.established = Some(now);
             let session = self.session;
-            let _ = self.reports.send(Report::Established { session }).await;
+            let _ = self.reports.send(Established { session }).await;
         }
     }
 
@@ -378,10 +364,12 @@ impl Live {
         self.streams.shutdown().await;
         if !self.writer.is_finished() {
             self.shared.say(Outgoing::Close);
-            let _ = tokio::time::timeout(self.surroundings.timing.close, &mut self.writer).await;
-            self.writer.abort();
-            // The sink holds half of the socket; wait until it is gone.
-            let _ = (&mut self.writer).await;
+            let limit = self.surroundings.timing.close;
+            if tokio::time::timeout(limit, &mut self.writer).await.is_err() {
+                self.writer.abort();
+                // The sink holds half of the socket; wait until it is gone.
+                let _ = self.writer.await;
+            }
         }
     }
 }

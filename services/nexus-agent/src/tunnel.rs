@@ -9,21 +9,22 @@
 
 use crate::{
     backoff::{Backoff, Ending},
+    error::TunnelError,
     intent::{Intent, Wanted},
-    session::{self, End, Orders, Report, Surroundings, Target},
+    session::{self, End, Established, Orders, Surroundings, Target},
     status::{Phase, Status},
 };
 use piccolo_bus_schema::ids::{Hostname, UnixSeconds};
 use piccolo_runtime::{Shutdown, clock};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::Instant,
 };
 
 /// Sessions with old names that are still in use. The oldest goes when there are more.
 const MAX_DRAINING: usize = 4;
-/// Reports of a handful of sessions, two each.
+/// One report a session, and there is a handful of sessions.
 const REPORTS: usize = 32;
 
 /// The owner of all sessions.
@@ -31,9 +32,9 @@ pub(crate) struct Tunnel {
     surroundings: Surroundings,
     intent: watch::Receiver<Intent>,
     status: watch::Sender<Status>,
-    reports: mpsc::Sender<Report>,
-    heard: mpsc::Receiver<Report>,
-    tasks: JoinSet<()>,
+    reports: mpsc::Sender<Established>,
+    heard: mpsc::Receiver<Established>,
+    tasks: JoinSet<End>,
     sessions: u64,
     /// What the sessions are for; `None` while switched off.
     target: Option<Target>,
@@ -49,6 +50,7 @@ pub(crate) struct Tunnel {
 
 struct Session {
     id: u64,
+    task: task::Id,
     hostnames: Vec<Hostname>,
     orders: Orders,
 }
@@ -73,7 +75,8 @@ impl Retry {
 /// Whatever can happen to the tunnel.
 enum Event {
     Intent(Intent),
-    Report(Report),
+    Established(u64),
+    Ended(task::Id, End),
     RetryDue,
     Stop,
 }
@@ -132,26 +135,23 @@ impl Tunnel {
             }
         };
         tokio::pin!(retry);
-        loop {
-            return tokio::select! {
+        tokio::select! {
                 changed = self.intent.changed() => match changed {
                     Ok(()) => Event::Intent(self.intent.borrow_and_update().clone()),
                     Err(_) => Event::Stop,
                 },
-                Some(report) = self.heard.recv() => Event::Report(report),
-                // Only swept up; what matters of a session is reported.
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => continue,
+                Some(Established { session }) = self.heard.recv() => Event::Established(session),
+                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => ended_event(ended),
                 () = &mut retry => Event::RetryDue,
                 () = shutdown.requested() => Event::Stop,
-            };
         }
     }
 
     fn handle(&mut self, event: Event) {
         match event {
             Event::Intent(intent) => self.follow(intent),
-            Event::Report(Report::Established { session }) => self.establish(session),
-            Event::Report(Report::Ended { session, end }) => self.end(session, end),
+            Event::Established(session) => self.establish(session),
+            Event::Ended(task, end) => self.end(task, end),
             Event::RetryDue => {
                 self.retry = None;
                 self.connect();
@@ -208,21 +208,27 @@ impl Tunnel {
             self.retry = Some(Retry::ClockUnset(due));
             return;
         }
+        if self.live.is_none() {
+            self.surroundings.traffic.restart();
+        }
         self.sessions += 1;
-        let session = Session {
-            id: self.sessions,
-            hostnames: target.hostnames.clone(),
-            orders: Orders::default(),
-        };
-        tracing::info!(session = session.id, relay = %target.relay, names = target.hostnames.len(), "connecting");
-        self.tasks.spawn(session::run(
-            session.id,
+        let id = self.sessions;
+        let hostnames = target.hostnames.clone();
+        let orders = Orders::default();
+        tracing::info!(session = id, relay = %target.relay, names = hostnames.len(), "connecting");
+        let running = self.tasks.spawn(session::run(
+            id,
             target,
             self.surroundings.clone(),
-            session.orders.clone(),
+            orders.clone(),
             self.reports.clone(),
         ));
-        self.attempt = Some(session);
+        self.attempt = Some(Session {
+            id,
+            task: running.id(),
+            hostnames,
+            orders,
+        });
     }
 
     fn establish(&mut self, id: u64) {
@@ -234,10 +240,7 @@ impl Tunnel {
         self.last_error = None;
         match self.live.replace(session) {
             Some(old) => self.drain(old),
-            None => {
-                self.since = clock::now();
-                self.surroundings.traffic.restart();
-            }
+            None => self.since = clock::now(),
         }
     }
 
@@ -249,15 +252,16 @@ impl Tunnel {
         }
     }
 
-    fn end(&mut self, id: u64, end: End) {
+    fn end(&mut self, task: task::Id, end: End) {
         let End { error, lived } = end;
         if let Some(error) = &error {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(session = id, %error, cause, ?lived, "session ended");
+            tracing::warn!(%error, cause, ?lived, "session ended");
         }
-        self.draining.retain(|session| session.id != id);
-        let was_attempt = self.attempt.take_if(|attempt| attempt.id == id).is_some();
-        let was_live = self.live.take_if(|live| live.id == id).is_some();
+        let is_it = |session: &mut Session| session.task == task;
+        self.draining.retain(|session| session.task != task);
+        let was_attempt = self.attempt.take_if(is_it).is_some();
+        let was_live = self.live.take_if(is_it).is_some();
         if !was_attempt && !was_live {
             return;
         }
@@ -331,5 +335,19 @@ impl Tunnel {
             }
             changed
         });
+    }
+}
+
+/// A session that panics is one that ended; the next one is tried like after any other.
+fn ended_event(ended: Result<(task::Id, End), JoinError>) -> Event {
+    match ended {
+        Ok((task, end)) => Event::Ended(task, end),
+        Err(error) => {
+            let end = End {
+                error: Some(TunnelError::Defect),
+                lived: None,
+            };
+            Event::Ended(error.id(), end)
+        }
     }
 }
