@@ -25,7 +25,7 @@ use crate::{
     relay_address::RelayAddress,
     settings::DeviceSecret,
     timing::Timing,
-    token::{self, Stage},
+    token::{Signer, Stage},
     traffic::Traffic,
     wall_clock::WallClock,
 };
@@ -90,11 +90,17 @@ pub(crate) struct End {
 pub(crate) async fn run(
     session: u64,
     target: Target,
+    weight: u32,
     surroundings: Surroundings,
     orders: Orders,
     reports: mpsc::Sender<Established>,
 ) -> End {
-    let begun = begin(&target, &surroundings);
+    let signer = Signer {
+        secret: target.secret,
+        hostnames: target.hostnames,
+        weight,
+    };
+    let begun = begin(&target.relay, &signer, &surroundings);
     let begun = tokio::select! {
         begun = begun => begun,
         () = orders.close.cancelled() => return End { error: None, lived: None },
@@ -108,7 +114,7 @@ pub(crate) async fn run(
             };
         }
     };
-    let mut live = Live::start(session, socket, target, surroundings, orders, reports);
+    let mut live = Live::start(session, socket, signer, surroundings, orders, reports);
     let error = live.serve().await.err();
     let lived = live.established.map(|at| at.elapsed());
     // Everything of the session is closed before anyone hears of its end: the relay must not keep
@@ -117,18 +123,22 @@ pub(crate) async fn run(
     End { error, lived }
 }
 
-async fn begin(target: &Target, surroundings: &Surroundings) -> Result<Socket, TunnelError> {
+async fn begin(
+    relay: &RelayAddress,
+    signer: &Signer,
+    surroundings: &Surroundings,
+) -> Result<Socket, TunnelError> {
     let timing = &surroundings.timing;
     let tls = Arc::clone(&surroundings.config.tls);
-    let mut socket = dial::dial(&target.relay, tls, timing).await?;
-    handshake::sign_in(&mut socket, target, &surroundings.clock, timing).await?;
+    let mut socket = dial::dial(relay, tls, timing).await?;
+    handshake::sign_in(&mut socket, signer, &surroundings.clock, timing).await?;
     Ok(socket)
 }
 
 /// A session after its handshake.
 struct Live {
     session: u64,
-    target: Target,
+    signer: Signer,
     surroundings: Surroundings,
     orders: Orders,
     reports: mpsc::Sender<Established>,
@@ -157,7 +167,7 @@ impl Live {
     fn start(
         session: u64,
         socket: Socket,
-        target: Target,
+        signer: Signer,
         surroundings: Surroundings,
         orders: Orders,
         reports: mpsc::Sender<Established>,
@@ -169,7 +179,7 @@ impl Live {
         let writing = writer::write(Arc::clone(&shared), sink, surroundings.timing);
         let mut live = Self {
             session,
-            target,
+            signer,
             surroundings,
             orders,
             reports,
@@ -280,6 +290,7 @@ impl Live {
 
     fn receive_binary(&mut self, bytes: Bytes, now: Instant) {
         if let Some(opening) = self.shared.receive(bytes, now) {
+            self.busy = now;
             self.streams.spawn(stream::carry(
                 opening,
                 Arc::clone(&self.shared),
@@ -333,7 +344,7 @@ impl Live {
         {
             let stage = Stage::Attest { nonce };
             let at = self.surroundings.clock.now();
-            let token = token::sign(&self.target.secret, &self.target.hostnames, stage, at);
+            let token = self.signer.sign(stage, at);
             self.shared.say(Outgoing::Text(token));
             self.reauth = None;
         }

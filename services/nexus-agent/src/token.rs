@@ -50,41 +50,47 @@ struct Claims<'a> {
     iat: u64,
 }
 
-/// Signs a token that claims the names.
-pub(crate) fn sign(
-    secret: &DeviceSecret,
-    hostnames: &[Hostname],
-    stage: Stage<'_>,
-    now: UnixSeconds,
-) -> String {
-    let (session_nonce, max_age) = match stage {
-        Stage::Hello => (None, Some(MAX_AGE_SECONDS)),
-        Stage::Attest { nonce } => (Some(nonce), None),
-    };
-    let claims = Claims {
-        hostnames,
-        weight: 1,
-        session_nonce,
-        handshake_max_age_seconds: max_age,
-        reauth_interval_seconds: REAUTH_INTERVAL_SECONDS,
-        reauth_grace_seconds: REAUTH_GRACE_SECONDS,
-        maintenance_grace_cap_seconds: MAINTENANCE_CAP_SECONDS,
-        iss: "authorizer",
-        sub: "piccolo",
-        aud: ["nexus"],
-        exp: now.0.saturating_add(LIFETIME_SECONDS),
-        iat: now.0,
-    };
-    let header = Header {
-        alg: "HS256",
-        typ: "JWT",
-    };
-    let signed = format!("{}.{}", part(&header), part(&claims));
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes a key of any length");
-    mac.update(signed.as_bytes());
-    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    format!("{signed}.{signature}")
+/// Signs the tokens of one session, which must all claim the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer {
+    pub(crate) secret: DeviceSecret,
+    pub(crate) hostnames: Vec<Hostname>,
+    /// The session's share of new visitors, relative to other sessions with the same names.
+    pub(crate) weight: u32,
+}
+
+impl Signer {
+    /// A token for one step of the conversation.
+    pub(crate) fn sign(&self, stage: Stage<'_>, now: UnixSeconds) -> String {
+        let (session_nonce, max_age) = match stage {
+            Stage::Hello => (None, Some(MAX_AGE_SECONDS)),
+            Stage::Attest { nonce } => (Some(nonce), None),
+        };
+        let claims = Claims {
+            hostnames: &self.hostnames,
+            weight: self.weight,
+            session_nonce,
+            handshake_max_age_seconds: max_age,
+            reauth_interval_seconds: REAUTH_INTERVAL_SECONDS,
+            reauth_grace_seconds: REAUTH_GRACE_SECONDS,
+            maintenance_grace_cap_seconds: MAINTENANCE_CAP_SECONDS,
+            iss: "authorizer",
+            sub: "piccolo",
+            aud: ["nexus"],
+            exp: now.0.saturating_add(LIFETIME_SECONDS),
+            iat: now.0,
+        };
+        let header = Header {
+            alg: "HS256",
+            typ: "JWT",
+        };
+        let signed = format!("{}.{}", part(&header), part(&claims));
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.expose())
+            .expect("HMAC takes a key of any length");
+        mac.update(signed.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
 }
 
 fn part(value: &impl Serialize) -> String {
@@ -98,8 +104,12 @@ mod tests {
 
     fn token(stage: Stage<'_>) -> String {
         let secret = DeviceSecret::new(Zeroizing::new(b"secret".to_vec())).expect("a secret");
-        let names = [Hostname::new("me.example.com").expect("a name")];
-        sign(&secret, &names, stage, UnixSeconds(1_800_000_000))
+        let signer = Signer {
+            secret,
+            hostnames: vec![Hostname::new("me.example.com").expect("a name")],
+            weight: 1,
+        };
+        signer.sign(stage, UnixSeconds(1_800_000_000))
     }
 
     fn claims(token: &str) -> String {

@@ -52,7 +52,24 @@ struct Session {
     id: u64,
     task: task::Id,
     hostnames: Vec<Hostname>,
+    weight: u32,
     orders: Orders,
+}
+
+impl Session {
+    /// The share of a session that takes over from this one. The relay has no other way to be told
+    /// where new visitors should go, and one who is sent to the old session just when it closes is
+    /// lost. Small numbers, since a relay may count down from them; after three names in a row it
+    /// begins anew, and that one change is no worse than without weights.
+    const fn next_weight(&self) -> u32 {
+        const FACTOR: u32 = 64;
+        const HEAVIEST: u32 = FACTOR * FACTOR;
+        if self.weight < HEAVIEST {
+            self.weight * FACTOR
+        } else {
+            1
+        }
+    }
 }
 
 /// The next attempt.
@@ -214,11 +231,13 @@ impl Tunnel {
         self.sessions += 1;
         let id = self.sessions;
         let hostnames = target.hostnames.clone();
+        let weight = self.live.as_ref().map_or(1, Session::next_weight);
         let orders = Orders::default();
         tracing::info!(session = id, relay = %target.relay, names = hostnames.len(), "connecting");
         let running = self.tasks.spawn(session::run(
             id,
             target,
+            weight,
             self.surroundings.clone(),
             orders.clone(),
             self.reports.clone(),
@@ -227,6 +246,7 @@ impl Tunnel {
             id,
             task: running.id(),
             hostnames,
+            weight,
             orders,
         });
     }

@@ -1,11 +1,11 @@
 //! The two tokens and the challenge between them (protocol, 2.1).
 
-use super::{Target, dial::Socket};
+use super::dial::Socket;
 use crate::{
     error::TunnelError,
     message::Challenge,
     timing::Timing,
-    token::{self, Stage},
+    token::{Signer, Stage},
     wall_clock::WallClock,
 };
 use futures_util::{SinkExt, StreamExt};
@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::Message;
 /// Signs in as far as a client can know: the relay does not answer the second token.
 pub(super) async fn sign_in(
     socket: &mut Socket,
-    target: &Target,
+    signer: &Signer,
     clock: &WallClock,
     timing: &Timing,
 ) -> Result<(), TunnelError> {
-    send_token(socket, target, Stage::Hello, clock, timing).await?;
+    send_token(socket, signer, Stage::Hello, clock, timing).await?;
     let challenge = tokio::time::timeout(timing.challenge, await_challenge(socket));
     let nonce = challenge
         .await
@@ -27,7 +27,7 @@ pub(super) async fn sign_in(
         }))?;
     send_token(
         socket,
-        target,
+        signer,
         Stage::Attest { nonce: &nonce },
         clock,
         timing,
@@ -58,12 +58,12 @@ async fn await_challenge(socket: &mut Socket) -> Result<String, TunnelError> {
 
 async fn send_token(
     socket: &mut Socket,
-    target: &Target,
+    signer: &Signer,
     stage: Stage<'_>,
     clock: &WallClock,
     timing: &Timing,
 ) -> Result<(), TunnelError> {
-    let token = token::sign(&target.secret, &target.hostnames, stage, clock.now());
+    let token = signer.sign(stage, clock.now());
     match tokio::time::timeout(timing.write, socket.send(Message::text(token))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(TunnelError::RefusedSilently),

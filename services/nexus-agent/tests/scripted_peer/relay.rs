@@ -244,6 +244,11 @@ impl Peer {
 
     /// Takes both tokens, checks them, and returns the names they claim.
     pub(crate) async fn sign_in(&mut self) -> Vec<String> {
+        names(&self.sign_in_claims().await)
+    }
+
+    /// Takes both tokens, checks them, and returns the first one's claims.
+    pub(crate) async fn sign_in_claims(&mut self) -> Value {
         let hello = claims(&self.text().await);
         self.say(&format!(
             r#"{{"type":"handshake_challenge","nonce":"{NONCE}"}}"#
@@ -252,8 +257,10 @@ impl Peer {
         let attested = claims(&self.text().await);
         assert_eq!(attested["session_nonce"], NONCE);
         assert_eq!(hello.get("session_nonce"), None);
-        assert_eq!(hello["hostnames"], attested["hostnames"]);
-        names(&hello)
+        for claim in ["hostnames", "weight"] {
+            assert_eq!(hello[claim], attested[claim]);
+        }
+        hello
     }
 
     pub(crate) async fn refuse(mut self, reason: &str) {

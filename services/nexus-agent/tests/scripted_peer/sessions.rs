@@ -137,9 +137,10 @@ async fn a_new_app_is_claimed_before_the_old_session_goes() {
     let mut new = device.relay.accept().await;
     // Until the new one is accepted, the old one is what counts.
     assert_eq!(device.status().await.hostnames.len(), 2);
-    let claimed = new.sign_in().await;
+    let claimed = new.sign_in_claims().await;
+    assert_eq!(claimed["weight"], 64, "new visitors go to the new session");
     assert_eq!(
-        claimed,
+        names(&claimed),
         [
             "blog.home.example",
             "portal.home.example",
