@@ -28,11 +28,13 @@ pub enum Refusal {
         wait: Duration,
     },
     TooManyConnections,
-    /// The app, or the portal, does not accept connections.
+    /// health-api does not accept connections: it is being restarted.
+    NoPortal,
+    /// The app does not accept connections.
     Unreachable {
-        what: String,
+        app: String,
     },
-    /// It accepted and then said nothing, or nonsense.
+    /// Behind the edge somebody accepted and then said nothing, or nonsense.
     NoAnswer {
         what: String,
     },
@@ -81,7 +83,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyRequests { wait } => Some(wait.as_secs() + 1),
-            Self::Starting | Self::TooManyConnections => Some(2),
+            Self::Starting | Self::NoPortal | Self::TooManyConnections => Some(2),
             Self::Locked
             | Self::NoApp
             | Self::Stopped { .. }
@@ -171,11 +173,18 @@ impl Refusal {
                 "too many connections are open".to_owned(),
                 Some("Try again in a few seconds.".to_owned()),
             ),
-            Self::Unreachable { what } => (
+            Self::NoPortal => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "starting",
+                "Starting",
+                "the portal is starting".to_owned(),
+                Some("Try again in a few seconds.".to_owned()),
+            ),
+            Self::Unreachable { app } => (
                 StatusCode::BAD_GATEWAY,
                 "unreachable",
                 "No connection",
-                format!("{what} does not accept connections"),
+                format!("the app {app} does not accept connections"),
                 Some("It may still be starting; look at its logs in the portal.".to_owned()),
             ),
             Self::NoAnswer { what } => (

@@ -43,6 +43,15 @@ impl Route {
         }
     }
 
+    fn unreachable(&self) -> Refusal {
+        match self {
+            Self::Portal => Refusal::NoPortal,
+            Self::App(listener) => Refusal::Unreachable {
+                app: listener.app.to_string(),
+            },
+        }
+    }
+
     /// For the visitor.
     fn what(&self) -> String {
         match self {
@@ -204,11 +213,11 @@ async fn forward(
         None => return Err(Refusal::NoAnswer { what: what() }),
         Some(Ok(response)) => response,
         Some(Err(error)) if error.is_connect() => {
-            tracing::info!(upstream = what(), %error, "not reachable");
-            return Err(Refusal::Unreachable { what: what() });
+            tracing::info!(upstream = what(), cause = cause(&error), "not reachable");
+            return Err(route.unreachable());
         }
         Some(Err(error)) => {
-            tracing::info!(upstream = what(), %error, "no valid answer");
+            tracing::info!(upstream = what(), cause = cause(&error), "no valid answer");
             return Err(Refusal::NoAnswer { what: what() });
         }
     };
@@ -239,6 +248,15 @@ async fn forward(
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     Ok(response)
+}
+
+/// What is at the bottom of an error of the HTTP library.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// The request as the next hop sees it.

@@ -1,10 +1,11 @@
 use crate::{
-    home::{Home, web},
-    wire::{app, get_lan, mirror, rest},
+    home::{Home, until, web},
+    wire::{app, get_lan, mirror, portal, rest},
 };
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use piccolo_bus_schema::app::Middleware;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -136,4 +137,29 @@ async fn malformed_and_oversized_heads_are_refused() {
         answer.starts_with("HTTP/1.1 431") || answer.is_empty(),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn beyond_a_thousand_connections_a_visitor_is_told_so() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).expect("room");
+    let home = home(vec![]).await;
+    let to = home.lan("web");
+    let mut crowd = Vec::new();
+    for _ in 0..1024 {
+        crowd.push(TcpStream::connect(to).await.expect("a connection"));
+    }
+    until("the house is full", || async {
+        let seen = get_lan(to, "/", &[]).await;
+        seen.status == 503 && seen.body.contains("too many connections")
+    })
+    .await;
+    portal(&home.portal_socket(), mirror);
+    let elsewhere = get_lan(home.http, "/", &[]).await;
+    assert_eq!(elsewhere.status, 200, "the portal has room");
+    drop(crowd);
+    until("there is room again", || async {
+        get_lan(to, "/", &[]).await.status == 200
+    })
+    .await;
 }

@@ -128,6 +128,8 @@ async fn an_app_that_is_down_is_explained() {
         "{}",
         refused.body
     );
+    let portal = get_lan(home.http, "/", &[]).await;
+    assert_eq!((portal.status, portal.header("retry-after")), (503, "2"));
     home.change(|facts| facts.endpoints[0].up = false);
     home.announce_endpoints();
     until("the app is stopped", || async {
