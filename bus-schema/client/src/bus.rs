@@ -61,28 +61,24 @@ enum Link {
 impl Bus {
     /// Takes a place on the bus of a runtime directory. Opens nothing yet.
     pub fn open(runtime_dir: &Path, me: ServiceName) -> Self {
-        Self::with_link(me, |_| Link::Sockets {
+        let link = Link::Sockets {
             runtime_dir: runtime_dir.to_owned(),
             callers: Mutex::new(HashMap::new()),
             publisher: OnceLock::new(),
-        })
+        };
+        Self::with_link(me, Secrets::new(me), link)
     }
 
     pub(crate) fn in_memory(memory: MemoryBus, me: ServiceName) -> Self {
-        Self::with_link(me, |secrets| {
-            memory.keep_secrets(me, Arc::clone(secrets));
-            Link::Memory(memory)
-        })
+        let secrets = memory.secrets_of(me);
+        Self::with_link(me, secrets, Link::Memory(memory))
     }
 
-    fn with_link(me: ServiceName, link: impl FnOnce(&Arc<Secrets>) -> Link) -> Self {
-        let secrets = Secrets::new(me);
-        let link = link(&secrets);
-        let epoch = clock::boot_nanos();
+    fn with_link(me: ServiceName, secrets: Arc<Secrets>, link: Link) -> Self {
         Self {
             inner: Arc::new(Inner {
                 me,
-                epoch,
+                epoch: clock::boot_nanos(),
                 correlations: AtomicU64::new(1),
                 secrets,
                 link,

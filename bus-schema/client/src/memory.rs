@@ -59,8 +59,14 @@ impl MemoryBus {
         lock(&self.inner.services).remove(&service);
     }
 
-    pub(crate) fn keep_secrets(&self, holder: ServiceName, secrets: Arc<Secrets>) {
-        lock(&self.inner.secrets).insert(holder, secrets);
+    /// The secrets of a service: every place of the same name shares them, as one process would.
+    pub(crate) fn secrets_of(&self, holder: ServiceName) -> Arc<Secrets> {
+        let mut secrets = lock(&self.inner.secrets);
+        Arc::clone(
+            secrets
+                .entry(holder)
+                .or_insert_with(|| Secrets::new(holder)),
+        )
     }
 
     pub(crate) fn claim(&self, ticket: &Ticket) -> Result<Zeroizing<Vec<u8>>, Fault> {
