@@ -6,6 +6,7 @@ use crate::{
 };
 use arc_swap::{ArcSwap, Guard};
 use std::{
+    future::Future,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -59,6 +60,15 @@ impl Edge {
         self.challenges
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Awaits what precedes a request; `None` when the edge closes first. No request is lost by it:
+    /// a connection that is not ready yet would be closed as soon as it is.
+    pub(crate) async fn unless_closing<F: Future>(&self, opening: F) -> Option<F::Output> {
+        tokio::select! {
+            () = self.closing.cancelled() => None,
+            opened = opening => Some(opened),
+        }
     }
 
     /// Stops accepting, lets connections finish for five seconds, cuts the rest and says how many.

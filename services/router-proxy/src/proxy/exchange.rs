@@ -16,8 +16,8 @@ use crate::{
     table::{Listener, Site, Table},
 };
 use http::{
-    Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
-    uri::Authority,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header, uri::Authority,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -148,6 +148,11 @@ fn allowed(
     if request.method() == Method::CONNECT {
         return Err(Refusal::MethodNotAllowed);
     }
+    if !is_plainly_framed(request.headers()) {
+        return Err(Refusal::BadRequest {
+            why: "only the chunked transfer coding is understood",
+        });
+    }
     let asked = Asked::of(request)?;
     let route = find(table, connection, &asked)?;
     if let Route::App(listener) = &route {
@@ -157,6 +162,13 @@ fn allowed(
         listener.available()?;
     }
     Ok((route, asked))
+}
+
+/// A body in another transfer coding would lose the name of its coding at this hop
+/// (RFC 9112 section 6.1).
+fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn find(table: &Table, connection: &Connection, asked: &Asked) -> Result<Route, Refusal> {

@@ -69,10 +69,10 @@ pub(crate) async fn public_port(
 }
 
 async fn portal_tls(edge: Arc<Edge>, stream: TcpStream, visitor: Visitor, seat: Arc<Seat>) {
-    let (hello, stream) = match peek::look(stream).await {
-        Ok(Opening::Tls(hello, stream)) => (hello, stream),
-        Ok(Opening::Other(_)) => return,
-        Err(error) => {
+    let (hello, stream) = match edge.unless_closing(peek::look(stream)).await {
+        Some(Ok(Opening::Tls(hello, stream))) => (hello, stream),
+        Some(Ok(Opening::Other(_))) | None => return,
+        Some(Err(error)) => {
             tracing::debug!(%error, client = %visitor.address, "no TLS");
             return;
         }

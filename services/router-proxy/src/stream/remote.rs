@@ -81,7 +81,10 @@ fn is_ours(stream: &UnixStream) -> bool {
 
 async fn serve(edge: Arc<Edge>, mut stream: UnixStream, seat: Arc<Seat>) {
     let header = tokio::time::timeout(HEADER_WITHIN, read_header(&mut stream));
-    match header.await.unwrap_or(Err(NoHeader::TooSlow)) {
+    let Some(header) = edge.unless_closing(header).await else {
+        return;
+    };
+    match header.unwrap_or(Err(NoHeader::TooSlow)) {
         Ok(header) => route(edge, stream, &header, seat).await,
         Err(error) => tracing::warn!(%error, "remote stream refused"),
     }
@@ -114,7 +117,10 @@ async fn route(edge: Arc<Edge>, stream: UnixStream, header: &Header, seat: Arc<S
             return passthrough::carry(edge, listener, period, stream, address, seat).await;
         }
     }
-    match peek::look(stream).await {
+    let Some(opening) = edge.unless_closing(peek::look(stream)).await else {
+        return;
+    };
+    match opening {
         Ok(Opening::Tls(hello, stream)) => {
             let visitor = Visitor::remote(address, port, true);
             by_name(edge, stream, hello, visitor, seat).await;

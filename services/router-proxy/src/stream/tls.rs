@@ -21,9 +21,11 @@ pub(crate) async fn serve<S: Stream>(
     ends: impl Future<Output = ()>,
 ) {
     let handshake = TlsAcceptor::from(config).accept(stream);
-    match tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await {
-        Ok(Ok(stream)) => proxy::serve(edge, stream, connection, ends).await,
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake took too long"),
+    let handshake = tokio::time::timeout(HANDSHAKE_WITHIN, handshake);
+    match edge.unless_closing(handshake).await {
+        Some(Ok(Ok(stream))) => proxy::serve(edge, stream, connection, ends).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "TLS handshake failed"),
+        Some(Err(_)) => tracing::debug!("TLS handshake took too long"),
+        None => {}
     }
 }

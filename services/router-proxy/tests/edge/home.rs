@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) roles: Vec<Leadership>,
     pub(crate) certificates: HashMap<String, Issued>,
     pub(crate) store_is_down: bool,
+    /// The store answers for the portal while locked.
+    pub(crate) boot_set: bool,
     /// How often the store was asked for its lock.
     pub(crate) asked: u64,
 }
@@ -299,7 +301,8 @@ fn up(facts: &Mutex<Facts>) -> Result<std::sync::MutexGuard<'_, Facts>, Fault> {
 }
 
 fn read(facts: &Facts, repository: Repository) -> Result<Vec<Versioned>, Fault> {
-    if facts.lock != Some(LockState::Unlocked) {
+    let unlocked = facts.lock == Some(LockState::Unlocked);
+    if !unlocked && !facts.boot_set {
         return Err(Fault::Locked);
     }
     let records = match repository {
@@ -313,6 +316,7 @@ fn read(facts: &Facts, repository: Repository) -> Result<Vec<Versioned>, Fault> 
         Repository::Certificates => facts
             .certificates
             .iter()
+            .filter(|(host, _)| unlocked || *host == PORTAL)
             .map(|(host, issued)| Record::Certificates(certificate(host, issued)))
             .collect(),
         Repository::Apps | Repository::Settings => vec![],

@@ -128,6 +128,9 @@ async fn malformed_and_oversized_heads_are_refused() {
             "{request}: {answer}"
         );
     }
+    let coded = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\
+        connection: close\r\n\r\n0\r\n\r\n";
+    assert!(say(&home, coded).await.starts_with("HTTP/1.1 400"));
     let long = format!(
         "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
         "y".repeat(70_000)
@@ -137,6 +140,16 @@ async fn malformed_and_oversized_heads_are_refused() {
         answer.starts_with("HTTP/1.1 431") || answer.is_empty(),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_request_with_two_lengths_reaches_an_app_with_one() {
+    let home = home(vec![]).await;
+    let smuggled = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60\r\n\
+        transfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n";
+    let answer = say(&home, smuggled).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(!answer.contains("content-length: 60"), "{answer}");
 }
 
 #[tokio::test]

@@ -129,3 +129,28 @@ async fn a_followers_app_is_answered_with_the_leaders_address() {
     let leader = Some("https://other.local".to_owned());
     assert_eq!(routes[1].mode, Mode::Tunnel { leader });
 }
+
+#[tokio::test]
+async fn a_boot_set_shows_the_portal_at_its_own_name_before_the_unlock() {
+    let home = Home::starting(LockState::Locked, vec![web(app(mirror).await)]).await;
+    portal(&home.portal_socket(), mirror);
+    let portal_key = home.certificate(PORTAL);
+    let app_key = home.certificate(WEB);
+    assert!(
+        remote_tls(&home, PORTAL, &portal_key, &[]).await.is_err(),
+        "nothing is known yet"
+    );
+    home.change(|facts| facts.boot_set = true);
+    home.until_asked().await;
+    let stream = remote_tls(&home, PORTAL, &portal_key, &[])
+        .await
+        .expect("TLS");
+    assert_eq!(
+        get(stream, PORTAL, "/", &[])
+            .await
+            .expect("an answer")
+            .status,
+        200
+    );
+    assert!(remote_tls(&home, WEB, &app_key, &[]).await.is_err());
+}

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::Notify,
+};
 
 #[tokio::test]
 async fn visitors_who_come_during_a_restart_wait_and_are_served() {
@@ -76,4 +79,22 @@ async fn a_request_under_way_is_finished_before_the_edge_stops() {
         .await
         .expect("in time");
     assert_eq!(seen.expect("the visitor").status, 200);
+}
+
+#[tokio::test]
+async fn a_visitor_who_has_said_nothing_does_not_hold_up_the_end() {
+    let mut home = Home::with(vec![]).await;
+    let _mute = TcpStream::connect(home.https).await.expect("a connection");
+    let _idle = TcpStream::connect(home.http).await.expect("a connection");
+    let _header_due = UnixStream::connect(home.streams()).await.expect("a stream");
+    until("they are in", || async {
+        home.announce_commit();
+        let report = home.board.report();
+        let details = &report[0].details;
+        details.contains(&("connections".to_owned(), "3".to_owned()))
+    })
+    .await;
+    let before = Instant::now();
+    home.stop().await;
+    assert!(before.elapsed() < Duration::from_secs(4));
 }
