@@ -43,25 +43,38 @@ pub struct Ports {
 impl Ports {
     /// Prefers well-known numbers and takes another free one where they are taken.
     pub fn pick() -> Result<Self> {
+        let mut picker = Picker::default();
         Ok(Self {
-            portal_http: free(8080)?,
-            portal_https: free(8443)?,
-            health: free(8600)?,
-            relay_http: free(28080)?,
-            relay_https: free(28443)?,
-            hub: free(28444)?,
-            acme: free(14000)?,
-            acme_management: free(14001)?,
-            dns: free(28053)?,
-            dns_management: free(28055)?,
+            portal_http: picker.free(8080)?,
+            portal_https: picker.free(8443)?,
+            health: picker.free(8600)?,
+            relay_http: picker.free(28080)?,
+            relay_https: picker.free(28443)?,
+            hub: picker.free(28444)?,
+            acme: picker.free(14000)?,
+            acme_management: picker.free(14001)?,
+            dns: picker.free(28053)?,
+            dns_management: picker.free(28055)?,
         })
     }
 }
 
-fn free(wish: u16) -> Result<u16> {
-    let listener =
-        TcpListener::bind(("0.0.0.0", wish)).or_else(|_| TcpListener::bind("0.0.0.0:0"))?;
-    Ok(listener.local_addr()?.port())
+/// Holds every port it picked until all are picked, so that none is picked twice.
+#[derive(Default)]
+struct Picker {
+    held: Vec<TcpListener>,
+}
+
+impl Picker {
+    fn free(&mut self, wish: u16) -> Result<u16> {
+        // Both: something may listen on loopback alone.
+        let loopback = TcpListener::bind(("127.0.0.1", wish)).map(drop);
+        let wished = loopback.and_then(|()| TcpListener::bind(("0.0.0.0", wish)));
+        let listener = wished.or_else(|_| TcpListener::bind("0.0.0.0:0"))?;
+        let port = listener.local_addr()?.port();
+        self.held.push(listener);
+        Ok(port)
+    }
 }
 
 /// Where the binaries are: beside the one that runs, or one up for tests.
@@ -106,7 +119,7 @@ impl World {
         let path = temporary.path().to_owned();
         let engine = Engine::start(&path.join("engine")).await?;
         let mut world = Self::around(&path, engine, &mut |_| ()).await?;
-        world._temporary = Some(temporary);
+        world.keep(temporary);
         Ok(world)
     }
 
@@ -153,6 +166,11 @@ impl World {
             guestbook,
             _temporary: None,
         })
+    }
+
+    /// Removes a directory only after the world in it has ended.
+    pub fn keep(&mut self, directory: TempDir) {
+        self._temporary = Some(directory);
     }
 
     /// A spec of the sample app under another name.

@@ -85,6 +85,16 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Is this one of the ports it is reached at through the relay?
+    fn answers_at(&self, relay_port: u16, tls: bool) -> bool {
+        let meant = match relay_port {
+            80 | 443 => relay_port,
+            _ if tls => 443,
+            _ => 80,
+        };
+        self.remote_ports.contains(&relay_port) || self.remote_ports.contains(&meant)
+    }
+
     /// May a visitor be passed on to the app at all?
     pub fn available(&self) -> Result<(), Refusal> {
         match &self.availability {
@@ -159,14 +169,16 @@ impl Table {
         }
     }
 
-    /// What a name leads to on a port of the relay.
-    pub fn by_name(&self, name: &Hostname, relay_port: u16) -> Option<Site> {
+    /// What a name leads to on a port of the relay. A relay may do its web business on other numbers
+    /// than 80 and 443 (behind a forwarding router, on a developer's machine): what was spoken there
+    /// tells which of the two is meant.
+    pub fn by_name(&self, name: &Hostname, relay_port: u16, tls: bool) -> Option<Site> {
         if self.portal_hostname.as_ref() == Some(name) {
             return Some(Site::Portal);
         }
         self.names
             .get(name)
-            .filter(|listener| listener.remote_ports.contains(&relay_port))
+            .filter(|listener| listener.answers_at(relay_port, tls))
             .map(|listener| Site::Listener(Arc::clone(listener)))
     }
 
@@ -370,10 +382,15 @@ mod tests {
     #[test]
     fn a_name_leads_to_its_own_listener_and_to_no_other() {
         let table = build(Openness::Open, &[endpoint("web", 35_000)], &[]);
-        let at = |host: &str, port| listener_of(table.by_name(&name(host), port));
+        let at = |host: &str, port| listener_of(table.by_name(&name(host), port, port == 443));
         assert_eq!(at("web.example.com", 443).as_deref(), Some("web"));
         assert_eq!(at("portal.example.com", 443).as_deref(), Some("portal"));
-        assert_eq!(at("web.example.com", 8443), None, "a port it does not list");
+        let elsewhere = listener_of(table.by_name(&name("web.example.com"), 8443, true));
+        assert_eq!(
+            elsewhere.as_deref(),
+            Some("web"),
+            "a relay on other numbers"
+        );
         assert_eq!(at("other.example.com", 443), None);
         assert_eq!(at("example.com", 443), None);
     }
@@ -381,7 +398,7 @@ mod tests {
     #[test]
     fn a_listener_cannot_take_the_portals_name() {
         let table = build(Openness::Open, &[endpoint("portal", 35_000)], &[]);
-        let site = table.by_name(&name("portal.example.com"), 443);
+        let site = table.by_name(&name("portal.example.com"), 443, true);
         assert_eq!(listener_of(site).as_deref(), Some("portal"));
         assert!(table.list(None, |_| true)[1].hostname.is_none());
     }
@@ -409,9 +426,13 @@ mod tests {
         assert_eq!(table.public_ports().collect::<Vec<_>>(), [35_000, 35_001]);
         let listener = table.by_port(35_000).expect("bound");
         assert_eq!(listener.available(), Err(Refusal::Locked));
-        assert!(table.by_name(&name("web.example.com"), 443).is_none());
+        assert!(table.by_name(&name("web.example.com"), 443, true).is_none());
         assert!(table.by_claim(5432).is_none());
-        assert!(table.by_name(&name("portal.example.com"), 443).is_some());
+        assert!(
+            table
+                .by_name(&name("portal.example.com"), 443, true)
+                .is_some()
+        );
     }
 
     #[test]
@@ -463,7 +484,7 @@ mod tests {
             for label in ["a", "b", "c"] {
                 let host = name(&format!("{label}.example.com"));
                 let claimed = endpoints.iter().filter(|e| e.listener.as_str() == label).count();
-                match table.by_name(&host, 443) {
+                match table.by_name(&host, 443, true) {
                     Some(Site::Listener(listener)) => {
                         prop_assert_eq!(listener.name.as_str(), label);
                         prop_assert!(open && claimed == 1);

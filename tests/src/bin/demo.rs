@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: compose/demo [--exit] [--state DIR]
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(walk(&options)) {
+    match runtime.block_on(demonstrate(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("  ✗ {error}");
@@ -86,7 +87,40 @@ impl Steps {
     }
 }
 
-async fn walk(options: &Options) -> Result<()> {
+/// Walks the road, then waits if wished, then stops. Ctrl-C and SIGTERM end it wherever it is:
+/// dropping the walk ends everything it started.
+async fn demonstrate(options: &Options) -> Result<()> {
+    let mut world = tokio::select! {
+        walked = walk(options) => walked?,
+        asked = asked_to_stop() => {
+            asked?;
+            return Err("stopped before the end of the road".into());
+        }
+    };
+    if !options.exit {
+        println!("\nRunning until Ctrl-C.");
+        asked_to_stop().await?;
+        println!("\nStopping.");
+    }
+    let status = world.device.stop()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("piccolod ended with {status}").into())
+    }
+}
+
+async fn asked_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn walk(options: &Options) -> Result<World> {
     let temporary = tempfile::Builder::new().prefix("pic").tempdir_in("/tmp")?;
     let directory = match &options.state {
         Some(directory) => {
@@ -112,17 +146,8 @@ async fn walk(options: &Options) -> Result<()> {
     );
     print_weights(&directory);
     print_addresses(&world, &directory, &password).await?;
-    if !options.exit {
-        println!("\nRunning until Ctrl-C.");
-        tokio::signal::ctrl_c().await?;
-        println!("\nStopping.");
-    }
-    let status = world.device.stop()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("piccolod ended with {status}").into())
-    }
+    world.keep(temporary);
+    Ok(world)
 }
 
 async fn road(world: &mut World, api: &mut Api, password: &str, steps: &mut Steps) -> Result<()> {

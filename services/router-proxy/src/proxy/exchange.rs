@@ -187,7 +187,7 @@ fn find(table: &Table, connection: &Connection, asked: &Asked) -> Result<Route, 
             if normal_name(asked.host()).as_ref() != Some(name) {
                 return Err(Refusal::Misdirected);
             }
-            match table.by_name(name, connection.visitor.port) {
+            match table.by_name(name, connection.visitor.port, true) {
                 Some(Site::Portal) => Ok(Route::Portal),
                 Some(Site::Listener(listener)) => Ok(Route::App(listener)),
                 None => Err(nothing()),

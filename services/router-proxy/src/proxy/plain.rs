@@ -28,7 +28,7 @@ pub(super) fn answer(
     }
     if edge
         .table()
-        .by_name(&name, connection.visitor.port)
+        .by_name(&name, connection.visitor.port, false)
         .is_none()
     {
         return Err(Cut);

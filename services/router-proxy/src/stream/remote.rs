@@ -156,7 +156,7 @@ async fn by_name<S: Stream>(
     };
     let (site, certificate, period) = {
         let table = edge.table();
-        let site = table.by_name(&name, visitor.port);
+        let site = table.by_name(&name, visitor.port, true);
         (
             site,
             table.certificate(&name).cloned(),

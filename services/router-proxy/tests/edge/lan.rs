@@ -117,9 +117,10 @@ async fn raw_bytes_reach_a_raw_listener() {
 
 #[tokio::test]
 async fn an_app_that_is_down_is_explained() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    // Bound and not listening: refused, and nobody else can take the port meanwhile.
+    let nobody = tokio::net::TcpSocket::new_v4().expect("a socket");
+    nobody.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let port = nobody.local_addr().expect("an address").port();
-    drop(nobody);
     let home = Home::with(vec![web(port)]).await;
     let refused = get_lan(home.lan("web"), "/", &[]).await;
     assert_eq!(refused.status, 502);
