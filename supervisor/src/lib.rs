@@ -19,6 +19,7 @@ mod arguments;
 mod claim;
 mod config;
 mod control;
+mod farewell;
 mod fdstore;
 mod fleet;
 mod history;

@@ -14,6 +14,7 @@ use self::{
 use crate::{
     Config, Deployment, RunError,
     control::{Ask, Control, Peer, Question},
+    farewell,
     fleet::{Fleet, Order, UnitId},
     history::{Limits, Moment},
     logs::Logs,
@@ -55,6 +56,8 @@ pub(crate) struct Supervisor {
     faces: Vec<Face>,
     started: Instant,
     stopping: bool,
+    /// The lock before the stop is under way.
+    parting: bool,
 }
 
 impl Supervisor {
@@ -92,6 +95,7 @@ impl Supervisor {
             faces: Vec::new(),
             started: Instant::now(),
             stopping: false,
+            parting: false,
             config,
         };
         supervisor.restore(kept);
@@ -148,7 +152,8 @@ impl Supervisor {
                 }
             }
             Event::Inner(Inner::DoorTried { door, outcome }) => self.door_tried(door, outcome),
-            Event::StopAsked => self.shut_down(),
+            Event::Inner(Inner::Farewell) => self.shut_down(),
+            Event::StopAsked => self.stop_asked(),
             Event::ChildEnded => self.look_after_children(),
             Event::Due => {
                 let orders = self.fleet.tick(moment());
@@ -322,6 +327,20 @@ impl Supervisor {
         );
         self.step(unit, event);
         Response::Done
+    }
+
+    /// The first request says farewell before it stops anything; a second one does not wait.
+    fn stop_asked(&mut self) {
+        if self.parting || self.stopping || !farewell::is_due() {
+            return self.shut_down();
+        }
+        self.parting = true;
+        tracing::info!("locking before the stop");
+        let (inner, runtime_dir) = (self.inner.clone(), self.config.runtime_dir.clone());
+        tokio::spawn(async move {
+            farewell::lock(&runtime_dir).await;
+            let _ = inner.send(Inner::Farewell).await;
+        });
     }
 
     fn shut_down(&mut self) {

@@ -25,8 +25,10 @@ pub struct Settings {
     pub health: u16,
     pub engine_socket: PathBuf,
     pub acme_directory: String,
-    pub acme_ca_file: PathBuf,
-    pub remote_ca_file: PathBuf,
+    /// The system's roots when `None`.
+    pub acme_ca_file: Option<PathBuf>,
+    /// The system's roots when `None`.
+    pub remote_ca_file: Option<PathBuf>,
 }
 
 /// One device.
@@ -58,8 +60,12 @@ impl Device {
         writeln!(toml, "[health]\nlisten = \"127.0.0.1:{}\"", settings.health)?;
         writeln!(toml, "[engine]\nsocket = {:?}", settings.engine_socket)?;
         writeln!(toml, "[acme]\ndirectory = {:?}", settings.acme_directory)?;
-        writeln!(toml, "ca_file = {:?}", settings.acme_ca_file)?;
-        writeln!(toml, "[remote]\nca_file = {:?}", settings.remote_ca_file)?;
+        if let Some(path) = &settings.acme_ca_file {
+            writeln!(toml, "ca_file = {path:?}")?;
+        }
+        if let Some(path) = &settings.remote_ca_file {
+            writeln!(toml, "[remote]\nca_file = {path:?}")?;
+        }
         writeln!(toml, "[cluster]\nprovider = \"simulated\"")?;
         Ok(toml)
     }
@@ -83,6 +89,11 @@ impl Device {
     pub async fn start(&mut self) -> Result<()> {
         let mut command = Command::new(self.settings.binaries.join("piccolod"));
         command.arg("--config").arg(self.config());
+        // Settings of whoever runs the tests are not the device's.
+        command.env_clear().env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
         self.process = Some(Child::start(command, &self.settings.directory, "piccolod")?);
         let api = self.api();
         wait::until("the API", Duration::from_secs(60), || async {

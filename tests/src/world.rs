@@ -154,8 +154,8 @@ impl World {
             health: ports.health,
             engine_socket: engine.socket(),
             acme_directory: authority.directory_url(),
-            acme_ca_file: authority.api_certificate().to_owned(),
-            remote_ca_file: relay.certificate(),
+            acme_ca_file: Some(authority.api_certificate().to_owned()),
+            remote_ca_file: Some(relay.certificate()),
         })?;
         Ok(Self {
             device,

@@ -145,8 +145,8 @@ fn device_without_parts(directory: PathBuf) -> Result<Device> {
         portal_https: ports.portal_https,
         health: ports.health,
         acme_directory: format!("https://localhost:{}/dir", ports.acme),
-        acme_ca_file: PathBuf::new(),
-        remote_ca_file: PathBuf::new(),
+        acme_ca_file: None,
+        remote_ca_file: None,
         directory,
     })
 }

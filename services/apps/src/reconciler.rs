@@ -122,13 +122,22 @@ impl Reconciler {
         loop {
             self.look().await;
             tokio::select! {
-                _ = locks.next() => {}
+                signal = locks.next() => self.heard_lock(&signal),
                 _ = commits.next() => {}
                 _ = roles.next() => {}
                 signal = volumes.next() => self.unsettle_users(&signal),
                 _ = timer.tick() => {}
                 () = self.wake.notified() => {}
             }
+        }
+    }
+
+    /// A lock that was given up is said by an unlocked state.
+    fn heard_lock(&self, signal: &Signal<LockChanged>) {
+        if let Signal::Event(changed) = signal
+            && changed.state == LockState::Unlocked
+        {
+            self.state().locking = None;
         }
     }
 

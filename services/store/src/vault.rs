@@ -288,6 +288,8 @@ impl Vault {
             // A fault may have been mended meanwhile: opening tells.
             LockState::Locked | LockState::Preunlock | LockState::Fault(_) => {
                 self.open_with(key).await?;
+                // A power cut is a lock too: whoever was signed in before it signs in again.
+                self.end_sessions(self.reset_happened()).await?;
                 audit::own(self, actor(from), "lock.unlock", "done").await;
                 Ok(())
             }
@@ -393,11 +395,12 @@ impl Vault {
         let new = zeroize::Zeroizing::new(new);
         check_strength("new_password", &new)?;
         let key = self.check_password(old, from, "old_password").await?;
-        self.rewrap(move |keyset| keyset.with_password(&key, &new))
-            .await?;
+        // First: a crash in between only signs out who was signed in.
         open.notebook
             .run(|notebook| sessions::end_all(notebook, false))
             .await??;
+        self.rewrap(move |keyset| keyset.with_password(&key, &new))
+            .await?;
         audit::own(self, actor(from), "lock.change-password", "done").await;
         Ok(())
     }
@@ -418,15 +421,48 @@ impl Vault {
                 keyset.open_with_words(&Words::parse(&words)?)
             })
             .await?;
+        // While locked the sessions can't be reached: the note makes the next unlock end them.
+        files::replace(&self.reset_note(), b"")
+            .map_err(|error| Fault::unavailable("the state directory", error.to_string()))?;
         self.rewrap(move |keyset| keyset.with_password(&key, &new))
             .await?;
-        if let Ok(open) = self.open_stores() {
-            open.notebook
-                .run(|notebook| sessions::end_all(notebook, true))
-                .await??;
+        if self.open_stores().is_ok() {
+            self.end_sessions(true).await?;
         }
         audit::own(self, actor(from), "lock.reset-password", "done").await;
         Ok(())
+    }
+
+    fn reset_note(&self) -> PathBuf {
+        self.control_dir().join("password-was-reset")
+    }
+
+    fn reset_happened(&self) -> bool {
+        self.reset_note().exists()
+    }
+
+    /// Ends the sessions of browsers, and of tokens too after a reset.
+    async fn end_sessions(&self, tokens: bool) -> Result<(), Fault> {
+        let open = self.open_stores()?;
+        open.notebook
+            .run(move |notebook| {
+                sessions::end_all(notebook, false)?;
+                if tokens {
+                    sessions::end_all(notebook, true)?;
+                }
+                Ok::<_, DatabaseError>(())
+            })
+            .await??;
+        if tokens {
+            let _ = std::fs::remove_file(self.reset_note());
+        }
+        Ok(())
+    }
+
+    /// Says the state again: a lock that was given up must be heard of by who stopped for it.
+    pub(crate) fn announce(&self) {
+        let state = self.state();
+        self.bus.publish(&LockChanged { state });
     }
 
     /// New recovery words; the old ones stop working.

@@ -9,24 +9,29 @@ use crate::{
     chain::hexadecimal,
     files,
     ledger::{Edit, encode},
+    locking,
     seal::{Key, rand_bytes},
     vault::{OpenStores, Vault},
 };
 use piccolo_bus_client::Bus;
 use piccolo_bus_schema::{
     Fault,
-    host::{ListMounts, Mount, MountState, Mounted, Unmount},
+    host::{ListMounts, Mount, MountState, MountView, Mounted, Unmount},
     ids::{Generation, VolumeId},
     leadership::Resource,
     volume::{Attach, AttachMode, Attached, Volume, VolumeChanged, VolumeClass, VolumeState},
 };
+use piccolo_runtime::clock;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::Mutex;
@@ -46,13 +51,16 @@ struct VolumeRecord {
     class: VolumeClass,
     #[serde(with = "serde_bytes")]
     key: [u8; 32],
+    /// Whether the marker was written: from then on it must be there.
+    #[serde(default)]
+    created: bool,
 }
 
 /// What is written beside the ciphertext; no secret.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Journal {
-    /// Whether the marker was written: from then on it must be there.
-    created: bool,
+    /// A mount is being made: if it stands at the next start, nobody has counted it yet.
+    mounting: bool,
     /// Wanted state.
     attached: bool,
     read_only: bool,
@@ -66,6 +74,8 @@ pub(crate) struct Volumes {
     vault: Arc<Vault>,
     /// What stands, as this process knows it; held while a volume is worked on.
     attached: Mutex<HashMap<VolumeId, Standing>>,
+    /// A lock is under way: nothing is attached.
+    closed: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +91,7 @@ impl Volumes {
             bus,
             vault,
             attached: Mutex::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -96,16 +107,40 @@ impl Volumes {
         self.state_dir.join("mounts").join(id.as_str()).join("data")
     }
 
-    fn journal(&self, id: &VolumeId) -> Journal {
+    /// The journal; one that was lost must not count from one again, since containers remember
+    /// generations.
+    fn journal(&self, id: &VolumeId, created: bool) -> Journal {
         let bytes = files::read(&self.journal_path(id)).ok().flatten();
-        bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        let read = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        read.unwrap_or_else(|| Journal {
+            generation: if created { clock::now().0 } else { 0 },
+            ..Journal::default()
+        })
     }
 
     fn write_journal(&self, id: &VolumeId, journal: Journal) -> Result<(), Fault> {
         let bytes = serde_json::to_vec(&journal).unwrap_or_default();
         files::replace(&self.journal_path(id), &bytes).map_err(|error| disk(&error))
+    }
+
+    /// Refuses to attach from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Attaches again.
+    pub(crate) fn reopen(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Does any volume stand?
+    pub(crate) async fn any_mounted(&self) -> bool {
+        match self.bus.call(ListMounts {}, PATIENCE).await {
+            Ok(mounts) => mounts
+                .iter()
+                .any(|mount| mount.state != MountState::NotMounted),
+            Err(_) => false,
+        }
     }
 
     /// Makes the volume if there is none and attaches it.
@@ -115,14 +150,19 @@ impl Volumes {
             self.vault.registry.may_write(&attach.id)?;
         }
         let mut attached = self.attached.lock().await;
-        let key = self.key(&open, &attach).await?;
-        let mut journal = self.journal(&attach.id);
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Fault::Locked);
+        }
+        let record = self.record(&open, &attach).await?;
+        let key = Key::from_bytes(record.key);
+        let mut journal = self.journal(&attach.id, record.created);
         let read_only = attach.mode == AttachMode::ReadOnly;
+        let uncounted = journal.mounting;
+        journal.mounting = true;
+        self.write_journal(&attach.id, journal)?;
         let mounted = self.mount(&attach.id, &key, read_only).await?;
-        if let Err(why) = self
-            .check_inside(&attach.id, &key, journal, read_only)
-            .await
-        {
+        let checked = self.check_inside(&attach.id, &key, record.created, read_only);
+        if let Err(why) = checked.await {
             let unmount = Unmount {
                 volume: attach.id.clone(),
             };
@@ -133,11 +173,18 @@ impl Volumes {
                 "Restore the volume from a copy; nothing was deleted.",
             ));
         }
-        if mounted.fresh {
+        if !record.created {
+            let created = VolumeRecord {
+                created: true,
+                ..record
+            };
+            self.put_record(&open, &created).await?;
+        }
+        if mounted.fresh || uncounted {
             journal.generation += 1;
         }
         journal = Journal {
-            created: true,
+            mounting: false,
             attached: true,
             read_only,
             ..journal
@@ -158,24 +205,28 @@ impl Volumes {
         })
     }
 
-    /// The volume's key: from its record, or a new one that is committed before anything is made.
-    async fn key(&self, open: &OpenStores, attach: &Attach) -> Result<Key, Fault> {
+    /// The volume's record, or a new one that is committed before anything is made.
+    async fn record(&self, open: &OpenStores, attach: &Attach) -> Result<VolumeRecord, Fault> {
         let name = attach.id.to_string();
         let found = open
             .ledger
             .run(move |ledger| ledger.get::<VolumeRecord>(REPOSITORY, &name))
             .await??;
-        let key = match found {
-            Some(entry) => Key::from_bytes(entry.value.key),
-            None => self.create_key(open, attach).await?,
+        let record = match found {
+            Some(entry) => entry.value,
+            None => self.create_record(open, attach).await?,
         };
         self.prepare_ciphertext(&attach.id)
             .map_err(|error| disk(&error))?;
-        Ok(key)
+        Ok(record)
     }
 
-    async fn create_key(&self, open: &OpenStores, attach: &Attach) -> Result<Key, Fault> {
-        if self.journal(&attach.id).created {
+    async fn create_record(
+        &self,
+        open: &OpenStores,
+        attach: &Attach,
+    ) -> Result<VolumeRecord, Fault> {
+        if self.ciphertext(&attach.id).exists() {
             // The record is the key: without it the ciphertext can't be opened, and must not be
             // written over with another one.
             return Err(Fault::unavailable(
@@ -183,20 +234,27 @@ impl Volumes {
                 "its key record is missing, but there is ciphertext",
             ));
         }
-        let key = Key::generate();
         let record = VolumeRecord {
             id: attach.id.clone(),
             class: attach.class,
-            key: *key.expose(),
+            key: *Key::generate().expose(),
+            created: false,
         };
-        let plain = encode(&record)?;
-        let edit = Edit::Put {
-            repository: REPOSITORY,
-            name: attach.id.to_string(),
-            plain,
-        };
-        self.commit(open, edit).await?;
-        Ok(key)
+        self.put_record(open, &record).await?;
+        Ok(record)
+    }
+
+    async fn put_record(&self, open: &OpenStores, record: &VolumeRecord) -> Result<(), Fault> {
+        let (name, plain) = (record.id.to_string(), encode(record)?);
+        self.commit(
+            open,
+            Edit::Put {
+                repository: REPOSITORY,
+                name,
+                plain,
+            },
+        )
+        .await
     }
 
     async fn commit(&self, open: &OpenStores, edit: Edit) -> Result<(), Fault> {
@@ -242,7 +300,7 @@ impl Volumes {
         &self,
         id: &VolumeId,
         key: &Key,
-        journal: Journal,
+        created: bool,
         read_only: bool,
     ) -> Result<(), String> {
         let data = self.data(id);
@@ -256,7 +314,7 @@ impl Volumes {
             match fs::read_to_string(&marker) {
                 Ok(found) if found == expected => {}
                 Ok(_) => return Err("its marker belongs to another volume".to_owned()),
-                Err(_) if journal.created || read_only => {
+                Err(_) if created || read_only => {
                     return Err(
                         "its marker is missing: the key or the ciphertext is not its own".into(),
                     );
@@ -283,7 +341,7 @@ impl Volumes {
         self.bus
             .call(Unmount { volume: id.clone() }, PATIENCE)
             .await?;
-        let journal = self.journal(id);
+        let journal = self.journal(id, true);
         if journal.attached {
             self.write_journal(
                 id,
@@ -382,6 +440,26 @@ impl Volumes {
         });
     }
 
+    /// Takes up what stands from an earlier life of this process.
+    async fn adopt(&self, mounts: &[MountView]) {
+        let mut attached = self.attached.lock().await;
+        for mount in mounts {
+            let journal = self.journal(&mount.volume, true);
+            if mount.state == MountState::NotMounted || !journal.attached || journal.mounting {
+                continue;
+            }
+            let mode = if journal.read_only {
+                AttachMode::ReadOnly
+            } else {
+                AttachMode::ReadWrite
+            };
+            let generation = Generation(journal.generation);
+            attached
+                .entry(mount.volume.clone())
+                .or_insert(Standing { mode, generation });
+        }
+    }
+
     /// Notices mounts whose FUSE process died and attaches them anew: a new generation.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut timer = tokio::time::interval(WATCH);
@@ -389,11 +467,13 @@ impl Volumes {
         loop {
             timer.tick().await;
             if self.vault.open_stores().is_err() {
+                locking::sweep(&self.vault, &self).await;
                 continue;
             }
             let Ok(mounts) = self.bus.call(ListMounts {}, PATIENCE).await else {
                 continue;
             };
+            self.adopt(&mounts).await;
             for mount in mounts
                 .into_iter()
                 .filter(|mount| mount.state != MountState::Mounted)

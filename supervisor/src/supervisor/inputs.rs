@@ -39,6 +39,8 @@ pub(super) enum Event {
 pub(super) enum Inner {
     /// No process of an earlier piccolod is left.
     PredecessorsGone,
+    /// The lock before a clean stop is done, or given up.
+    Farewell,
     DoorTried {
         door: usize,
         outcome: Result<TcpListener, BindError>,

@@ -43,9 +43,10 @@ pub(super) fn handlers(handlers: Handlers, vault: &Arc<Vault>) -> Handlers {
             let vault = Arc::clone(&reading);
             async move { read(&vault, command.repository).await }
         })
-        .on::<ReadSecret, _, _>(move |command, _| {
+        .on::<ReadSecret, _, _>(move |command, context| {
             let vault = Arc::clone(&secrets);
             async move {
+                check_reader(context.sender, &command.name)?;
                 let open = vault.open_stores()?;
                 let name = secret_name(&command.name);
                 let found = open
@@ -66,6 +67,22 @@ pub(super) fn handlers(handlers: Handlers, vault: &Arc<Vault>) -> Handlers {
             let vault = Arc::clone(&verifying);
             async move { verify(&vault).await }
         })
+}
+
+/// A secret is read by who uses it, not by everyone who may ask.
+fn check_reader(sender: ServiceName, name: &SecretName) -> Result<(), Fault> {
+    let readers: &[ServiceName] = match name {
+        SecretName::RelayDevice => &[ServiceName::NexusAgent],
+        SecretName::TlsKey(_) => &[ServiceName::Acme, ServiceName::RouterProxy],
+        SecretName::AcmeAccount => &[ServiceName::Acme],
+        SecretName::App { .. } => &[ServiceName::Apps],
+    };
+    if readers.contains(&sender) {
+        return Ok(());
+    }
+    Err(Fault::Forbidden {
+        why: format!("{sender} has no use for this secret"),
+    })
 }
 
 async fn commit(vault: &Vault, command: Commit, sender: ServiceName) -> Result<Committed, Fault> {
@@ -264,6 +281,13 @@ async fn verify(vault: &Vault) -> Result<Verified, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_reads_a_secret_it_has_no_use_for() {
+        assert!(check_reader(ServiceName::NexusAgent, &SecretName::RelayDevice).is_ok());
+        assert!(check_reader(ServiceName::Apps, &SecretName::RelayDevice).is_err());
+        assert!(check_reader(ServiceName::RouterProxy, &SecretName::AcmeAccount).is_err());
+    }
 
     #[test]
     fn nobody_writes_what_another_service_owns() {
