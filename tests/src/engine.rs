@@ -81,6 +81,7 @@ impl Engine {
             self.ping()
         })
         .await
+        .map_err(|error| format!("{error}\n{}", self.output_tail()).into())
     }
 
     /// Asks its API for JSON.
@@ -107,7 +108,14 @@ impl Engine {
         Ok(names.collect())
     }
 
-    /// As a power cut would: daemon, shims and containers at once, without a word.
+    fn output_tail(&self) -> String {
+        let output = self.daemon.as_ref().map(Child::output).unwrap_or_default();
+        let lines: Vec<&str> = output.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// As a power cut would: daemon, shims and containers at once, without a word; mounts and what
+    /// lies in memory are gone.
     pub fn kill(&mut self) {
         let shims = child::mentioning(&self.directory.display().to_string());
         for shim in shims {
@@ -120,6 +128,8 @@ impl Engine {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
         }
+        unmount_under(&self.directory);
+        let _ = std::fs::remove_dir_all(self.directory.join("exec"));
     }
 }
 
@@ -142,7 +152,6 @@ impl Drop for Engine {
             None => {}
         }
         self.kill();
-        unmount_under(&self.directory);
     }
 }
 
