@@ -106,6 +106,7 @@ impl Desk {
                 .await;
             return Err(fault);
         }
+        self.reconciler.jobs.arm(&spec.name);
         self.reconciler.jobs.tell(job.clone()).await;
         let status = if before.is_some() {
             AppStatus::Updating
@@ -164,6 +165,7 @@ impl Desk {
             return Err(fault);
         }
         self.reconciler.jobs.tell(job.clone()).await;
+        let removing = matches!(act.action, Action::Remove { .. });
         match act.action {
             Action::Remove { purge } => {
                 let desk = Arc::clone(self);
@@ -178,6 +180,10 @@ impl Desk {
             Action::Start | Action::Stop | Action::Revert | Action::Update { image: Some(_) } => {}
         }
         self.reconciler.state().unsettle(&act.app);
+        // A removal ends its own job: resting is only half of it.
+        if !removing {
+            self.reconciler.jobs.arm(&act.app);
+        }
         self.reconciler.wake();
         Ok(Accepted {
             app: act.app,

@@ -250,15 +250,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts a stopped container.
+    /// Starts a stopped container; one that runs is a success.
     pub(crate) async fn start(&self, id: &str) -> Result<(), EngineError> {
-        self.docker
-            .start_container(id, None)
-            .await
-            .map_err(|error| EngineError::Container {
+        match self.docker.start_container(id, None).await {
+            Ok(()) => Ok(()),
+            Err(error) if status(&error) == Some(304) => Ok(()),
+            Err(error) => Err(EngineError::Container {
                 what: "started",
                 why: words(&error),
-            })
+            }),
+        }
     }
 
     /// Stops a container; one that is stopped or gone is a success.

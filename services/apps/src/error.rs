@@ -9,7 +9,7 @@ pub(crate) enum EngineError {
     Away(String),
     #[error("image {image} can't be pulled: {why}")]
     Pull { image: String, why: String },
-    #[error("image {0} is not on this device; load it first, nothing pulls localhost/ images")]
+    #[error("image {0} is not on this device, and localhost/ is no registry")]
     NoImage(String),
     #[error("the container can't be {what}: {why}")]
     Container { what: &'static str, why: String },
@@ -35,7 +35,11 @@ impl From<EngineError> for Fault {
                 error.to_string(),
                 "Check the name of the image and the connection to the internet.",
             ),
-            EngineError::NoImage(_) => Self::not_found(error.to_string()),
+            EngineError::NoImage(_) => Self::unavailable_until(
+                "the image",
+                error.to_string(),
+                "Build or load the image on this device, or name one of a registry.",
+            ),
             EngineError::Container { .. }
             | EngineError::Network(_)
             | EngineError::Ended(_)

@@ -11,7 +11,7 @@ use piccolo_runtime::clock;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The job of each app, while there is one.
 pub(crate) struct Jobs {
     bus: Bus,
-    running: Mutex<HashMap<AppName, Job>>,
+    running: Mutex<HashMap<AppName, Running>>,
+}
+
+/// A job under way.
+#[derive(Clone)]
+struct Running {
+    job: Job,
+    /// When its wish was recorded. Work on an older picture is not this job's work.
+    armed_at: Option<Instant>,
 }
 
 impl Jobs {
@@ -30,14 +38,14 @@ impl Jobs {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<AppName, Job>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<AppName, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a job; one at a time per app.
     pub(crate) fn begin(&self, app: &AppName, kind: &str) -> Result<Job, Fault> {
         let mut running = self.running();
-        if let Some(job) = running.get(app) {
+        if let Some(Running { job, .. }) = running.get(app) {
             return Err(Fault::conflict(format!(
                 "app {app} is busy: {} ({})",
                 job.kind, job.stage
@@ -57,20 +65,24 @@ impl Jobs {
             started: clock::now(),
             state: JobState::Running,
         };
-        running.insert(app.clone(), job.clone());
+        let entry = Running {
+            job: job.clone(),
+            armed_at: None,
+        };
+        running.insert(app.clone(), entry);
         Ok(job)
     }
 
     /// The running job of an app.
     pub(crate) fn of(&self, app: &AppName) -> Option<Job> {
-        self.running().get(app).cloned()
+        self.running().get(app).map(|running| running.job.clone())
     }
 
     /// Says a stage, if the app has a job.
     pub(crate) async fn stage(&self, app: &AppName, stage: &str, progress: u8) {
         let job = {
             let mut running = self.running();
-            let Some(job) = running.get_mut(app) else {
+            let Some(Running { job, .. }) = running.get_mut(app) else {
                 return;
             };
             if job.stage == stage {
@@ -83,9 +95,29 @@ impl Jobs {
         self.tell(job).await;
     }
 
+    /// The wish is recorded: whoever looks from now on sees it.
+    pub(crate) fn arm(&self, app: &AppName) {
+        if let Some(running) = self.running().get_mut(app) {
+            running.armed_at = Some(Instant::now());
+        }
+    }
+
+    /// Ends the app's job if the work was on a picture that shows its wish.
+    pub(crate) async fn end_seen(
+        &self,
+        app: &AppName,
+        seen_at: Instant,
+        outcome: Result<(), Fault>,
+    ) {
+        let armed_at = self.running().get(app).and_then(|running| running.armed_at);
+        if armed_at.is_some_and(|armed_at| armed_at <= seen_at) {
+            self.end(app, outcome).await;
+        }
+    }
+
     /// Ends the app's job, if it has one.
     pub(crate) async fn end(&self, app: &AppName, outcome: Result<(), Fault>) {
-        let Some(mut job) = self.running().remove(app) else {
+        let Some(Running { mut job, .. }) = self.running().remove(app) else {
             return;
         };
         let finished = clock::now();
@@ -126,7 +158,22 @@ impl Jobs {
             let Some(app) = name.flatten().and_then(|name| AppName::new(name).ok()) else {
                 continue;
             };
-            self.running().entry(app).or_insert(job);
+            if job.kind == "app.remove" {
+                let why = "the removal was interrupted; the app is stopped, remove it again";
+                let error = Fault::conflict(why);
+                let finished = clock::now();
+                self.tell(Job {
+                    state: JobState::Failed { finished, error },
+                    ..job
+                })
+                .await;
+                continue;
+            }
+            let entry = Running {
+                job,
+                armed_at: Some(Instant::now()),
+            };
+            self.running().entry(app).or_insert(entry);
         }
         Ok(())
     }

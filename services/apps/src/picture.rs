@@ -10,7 +10,10 @@ use piccolo_bus_schema::{
     leadership::{Leadership, Resource, Role, Show},
     local::{PortAllocation, ReadPorts},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -21,6 +24,8 @@ pub(crate) struct Installed {
     pub(crate) revision: u64,
     /// `None` when this version can't read a spec an earlier or later one wrote.
     pub(crate) spec: Option<Spec>,
+    /// When the look at the store began that saw it.
+    pub(crate) seen_at: Instant,
 }
 
 /// One look at the store.
@@ -34,6 +39,7 @@ pub(crate) struct Picture {
 impl Picture {
     /// Asks the store; `Locked` while nothing can be read.
     pub(crate) async fn take(bus: &Bus) -> Result<Self, Fault> {
+        let seen_at = Instant::now();
         let records = bus
             .call(
                 Read {
@@ -51,6 +57,7 @@ impl Picture {
                         revision: versioned.revision,
                         spec,
                         record,
+                        seen_at,
                     };
                     Some((installed.record.name.clone(), installed))
                 }

@@ -7,6 +7,7 @@ use crate::{
     jobs::Jobs,
     logs::Logs,
     picture::{Installed, Picture},
+    settle::Failure,
     want::{Want, Why, pause, want},
 };
 use piccolo_bus_client::{Bus, Signal, Subscription};
@@ -300,7 +301,7 @@ impl Reconciler {
             tokio::spawn(async move {
                 let name = installed.record.name.clone();
                 let outcome = reconciler.settle(&installed, want).await;
-                reconciler.settled_with(&name, want, outcome).await;
+                reconciler.settled_with(&installed, want, outcome).await;
                 reconciler.state().busy.remove(&name);
                 reconciler.settled.notify_waiters();
                 reconciler.wake();
@@ -358,7 +359,8 @@ impl Reconciler {
             .is_none_or(|revision| revision != installed.revision)
     }
 
-    async fn settled_with(&self, app: &AppName, want: Want, outcome: Result<(), Fault>) {
+    async fn settled_with(&self, installed: &Installed, want: Want, outcome: Result<(), Failure>) {
+        let app = &installed.record.name;
         let known = match (&outcome, want) {
             (Ok(()), Want::Run) => Known {
                 status: AppStatus::Running,
@@ -372,23 +374,22 @@ impl Reconciler {
                 status: AppStatus::Standby,
                 detail: Some("Another device leads this app.".to_owned()),
             },
-            (Err(fault), _) => Known {
+            (Err(failure), _) if failure.old_serves => Known {
+                status: AppStatus::Running,
+                detail: Some(format!("The last change failed: {}", failure.fault)),
+            },
+            (Err(failure), _) => Known {
                 status: AppStatus::Failed,
-                detail: Some(fault.to_string()),
+                detail: Some(failure.fault.to_string()),
             },
         };
         {
             let mut state = self.state();
             match &outcome {
                 Ok(()) => {
-                    let revision = state
-                        .picture
-                        .as_ref()
-                        .and_then(|p| p.apps.get(app))
-                        .map(|one| one.revision);
-                    state.note_settled(app, revision);
+                    state.note_settled(app, Some(installed.revision));
                 }
-                Err(fault) => {
+                Err(Failure { fault, .. }) => {
                     tracing::warn!(%app, %fault, "app not settled");
                     let count = state.failures.get(app).map_or(1, |(count, _)| count + 1);
                     state.failures.insert(app.clone(), (count, Instant::now()));
@@ -396,7 +397,8 @@ impl Reconciler {
             }
         }
         self.set_known(app, known);
-        self.jobs.end(app, outcome).await;
+        let outcome = outcome.map_err(|failure| failure.fault);
+        self.jobs.end_seen(app, installed.seen_at, outcome).await;
     }
 
     /// Notes a status and tells who listens, when it is another one.

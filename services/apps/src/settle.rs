@@ -31,12 +31,26 @@ struct Ready {
     ports: Vec<(u16, u16, Protocol)>,
 }
 
+/// An app that is not as it should be.
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    /// The version before this one serves.
+    pub(crate) old_serves: bool,
+}
+
 impl Reconciler {
     /// Does what is wanted.
-    pub(crate) async fn settle(&self, installed: &Installed, want: Want) -> Result<(), Fault> {
-        match want {
+    pub(crate) async fn settle(&self, installed: &Installed, want: Want) -> Result<(), Failure> {
+        let outcome = match want {
             Want::Run => self.run_app(installed).await,
             Want::Rest(_) => self.rest(installed).await,
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                let old_serves = want == Want::Run && self.go_back(installed).await;
+                Err(Failure { fault, old_serves })
+            }
         }
     }
 
@@ -68,15 +82,14 @@ impl Reconciler {
             self.follow(&engine, one).await?;
             return remove_all(&engine, &other).await;
         }
-        self.replace(&engine, installed, spec, (image, print), ready, other)
+        self.replace(&engine, spec, (image, print), ready, other)
             .await
     }
 
-    /// Stops what runs, starts the new one, and goes back to the old one if that fails.
+    /// Stops what runs and keeps it, starts the new one, and removes the old one once it answers.
     async fn replace(
         &self,
         engine: &Engine,
-        installed: &Installed,
         spec: &Spec,
         (image, print): (String, String),
         ready: Ready,
@@ -87,7 +100,6 @@ impl Reconciler {
             return Err(Fault::Locked);
         }
         self.jobs.stage(name, "starting", 60).await;
-        let served = old.iter().find(|one| one.running).cloned();
         for one in &old {
             engine.stop(&one.id).await?;
         }
@@ -113,18 +125,8 @@ impl Reconciler {
             .iter()
             .map(|(_, host, protocol)| (*host, *protocol))
             .collect();
-        match self.start(engine, &making, &probed).await {
-            Ok(()) => remove_all(engine, &old).await,
-            Err(error) => {
-                self.go_back(
-                    engine,
-                    installed,
-                    served.filter(|one| one.print != making.print),
-                )
-                .await;
-                Err(error.into())
-            }
-        }
+        self.start(engine, &making, &probed).await?;
+        remove_all(engine, &old).await
     }
 
     async fn start(
@@ -162,14 +164,35 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The old container serves again, and the record says the old spec again.
-    async fn go_back(&self, engine: &Engine, installed: &Installed, old: Option<Observed>) {
-        let Some(old) = old else { return };
+    /// After a failed change: the old container serves again, and the record says the old spec
+    /// again. True when it does.
+    async fn go_back(&self, installed: &Installed) -> bool {
         let name = &installed.record.name;
-        tracing::warn!(app = %name, "the new version failed, the old one serves again");
-        let Some(previous) = installed.record.previous_spec.clone() else {
-            return;
+        let changing = self
+            .jobs
+            .of(name)
+            .is_some_and(|job| matches!(job.kind.as_str(), "app.update" | "app.revert"));
+        let Some(previous) = installed.record.previous_spec.clone().filter(|_| changing) else {
+            return false;
         };
+        match self.bring_back(installed, previous).await {
+            Ok(serves) => serves,
+            Err(fault) => {
+                tracing::warn!(app = %name, %fault, "the old version is not back");
+                false
+            }
+        }
+    }
+
+    async fn bring_back(&self, installed: &Installed, previous: String) -> Result<bool, Fault> {
+        let name = &installed.record.name;
+        let engine = self.engine()?;
+        let old = engine
+            .list()
+            .await?
+            .into_iter()
+            .find(|one| one.app == *name);
+        let Some(old) = old else { return Ok(false) };
         let record = AppRecord {
             spec: previous,
             previous_spec: None,
@@ -181,17 +204,11 @@ impl Reconciler {
             key,
             revision: installed.revision,
         }];
-        let commit = Commit {
-            changes: vec![Change::Put(Record::Apps(record))],
-            expect,
-        };
-        if let Err(fault) = self.bus.call(commit, PATIENCE).await {
-            tracing::warn!(%fault, "the old spec is not the record again");
-            return;
-        }
-        if let Err(error) = engine.start(&old.id).await {
-            tracing::warn!(%error, "the old container does not start; it is made anew");
-        }
+        let changes = vec![Change::Put(Record::Apps(record))];
+        self.bus.call(Commit { changes, expect }, PATIENCE).await?;
+        engine.start(&old.id).await?;
+        tracing::warn!(app = %name, "the change failed, the old version serves again");
+        Ok(true)
     }
 
     /// Volumes attached, ports known.
