@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nexus_relay::token::{Secret, sign};
@@ -111,11 +112,17 @@ impl World {
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("[::]:0")
+    // Below the kernel's own range: no other test is handed this port by chance.
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let turn = std::process::id() + 50 * ASKED.fetch_add(1, Ordering::Relaxed);
+    let first = 10_000 + u16::try_from(turn % 18_000).unwrap();
+    (first..30_000)
+        .chain(10_000..first)
+        .find(|port| {
+            std::net::TcpListener::bind(("::", *port)).is_ok()
+                && std::net::UdpSocket::bind(("::", *port)).is_ok()
+        })
         .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn trust(certificate: &rcgen::Certificate) -> Arc<rustls::ClientConfig> {
