@@ -1,6 +1,6 @@
 //! An app's life: changed, gone back, stopped, removed with its data kept, purged.
 
-use piccolo_tests::{Api, Result, World, image, story, world};
+use piccolo_tests::{Api, Result, World, image, story, wait, world};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -77,7 +77,11 @@ fn data_and_address_outlive_a_removal_and_not_a_purge() {
         let visit = || post_visit(port);
         assert_eq!(visit().await?, "1");
         api.act("demo", "stop").await?;
-        world.device.lan(port, "/").await?.expect(503)?;
+        // The edge hears of it a moment after the job's end.
+        wait::until("the stopped app's page", LIMIT, || async {
+            world.device.lan(port, "/").await?.expect(503).map(|_| ())
+        })
+        .await?;
         api.act("demo", "start").await?;
         assert_eq!(visit().await?, "2");
 
@@ -122,7 +126,7 @@ fn an_app_is_confined_and_comes_back_when_it_is_killed() {
         let pid = container["State"]["Pid"].as_i64().ok_or("a process")?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
-        piccolo_tests::wait::until("the app to be back", LIMIT, || async {
+        wait::until("the app to be back", LIMIT, || async {
             let running = world.engine.running().await?;
             let container = world
                 .engine
@@ -178,9 +182,18 @@ async fn remove(api: &Api, query: &str) -> Result<Value> {
         .await
 }
 
+/// One counted visit. Only an answer of the app counts: the edge's own page is asked past.
 async fn post_visit(port: u16) -> Result<String> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let target = piccolo_tests::http_client::Target::Plain(address);
+    wait::until("the app behind the edge", LIMIT, || async {
+        let request = piccolo_tests::http_client::request("GET", "/version", "demo", &[], "")?;
+        piccolo_tests::http_client::send(&target, request)
+            .await?
+            .expect(200)
+            .map(|_| ())
+    })
+    .await?;
     let request = piccolo_tests::http_client::request("POST", "/visits", "demo", &[], "")?;
     Ok(piccolo_tests::http_client::send(&target, request)
         .await?
